@@ -1,0 +1,100 @@
+"""What a walk-forward back-test is, as values: folds, and each contender's forecasts at every origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from presage.frame import BoolArray, FloatArray, Frame, IntArray
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One step of the walk: fit on what was known at the cut-off, forecast a block of later origins.
+
+    Attributes:
+        number: 0 for the fold that only calibrates intervals, then 1, 2, ... for those that are scored.
+        train_start: First frame row of the training window.
+        train_stop: Frame row behind the training window's last.
+        test_start: First frame row of the block.
+        test_stop: Frame row behind the block's last.
+        cutoff: datetime64[us], UTC; the newest moment whose knowledge training may use: the last training row's origin.
+    """
+
+    number: int
+    train_start: int
+    train_stop: int
+    test_start: int
+    test_stop: int
+    cutoff: np.datetime64
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A feature that selection did not keep, and why, as one sentence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The outcome of a feature selection on one training window.
+
+    Attributes:
+        kept: Names of the features that training uses, in frame order.
+        dropped: The others.
+        importance: Share of the total XGBoost gain of each feature that was ranked, adding up to 1.
+    """
+
+    kept: tuple[str, ...]
+    dropped: tuple[Dropped, ...]
+    importance: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """One contender's forecasts at the rows of a back-test.
+
+    Attributes:
+        name: Name of the contender.
+        baseline: Whether it is one of the baselines.
+        mean: (r, h) float64; expected level.
+        quantiles: (r, h, q) float64; level at each probability, non-decreasing in the last axis; NaN where there were
+            not yet enough residuals to calibrate on.
+        importance: Mean importance of each feature over the scored folds; empty where there is none.
+    """
+
+    name: str
+    baseline: bool
+    mean: FloatArray
+    quantiles: FloatArray
+    importance: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """Forecasts of all contenders at the same origins.
+
+    Attributes:
+        frame: All origins of the series.
+        folds: The walk, the calibration fold first.
+        rows: (r,) frame rows that were forecast, ascending; those of the calibration fold first.
+        fold: (r,) number of the fold of each of them.
+        scored: (r,) bool; whether the origin counts: a scored fold, no gap, all steps' outcomes known, and a mean
+            and all quantiles from every contender. The same for every contender, so that losses are compared in pairs.
+        probabilities: (q,) float64, ascending; the probabilities of the quantiles, with 0.5 among them.
+        forecasts: By contender's name: baselines first, then candidates in the job's order.
+        selections: What selection kept in each fold, by the fold's number.
+    """
+
+    frame: Frame
+    folds: tuple[Fold, ...]
+    rows: IntArray
+    fold: IntArray
+    scored: BoolArray
+    probabilities: FloatArray
+    forecasts: Mapping[str, Forecasts]
+    selections: Mapping[int, FeatureConfig]

@@ -1,0 +1,1 @@
+"""The PredictionJob types: frozen values parsed at the edge, and what is generated from them."""

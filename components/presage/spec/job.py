@@ -1,0 +1,125 @@
+"""The PredictionJob itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from presage.spec.base import ColumnText, FrequencyText, NameText, Rule, SpecModel
+from presage.spec.evaluation import Evaluation, Promotion
+from presage.spec.features import Feature, Selection
+from presage.spec.models import Model
+from presage.spec.operations import Engine, Monitoring, Resources, Retention, Schedule, Serving, Sink
+from presage.spec.sources import Source
+
+API_VERSION: Literal["presage.dev/v1alpha1"] = "presage.dev/v1alpha1"
+KIND: Literal["PredictionJob"] = "PredictionJob"
+
+TransformName = Literal["Level", "Difference", "PercentChange", "LogChange"]
+
+
+class Target(SpecModel):
+    """What to predict. Models may learn a change, but every forecast is stated and scored on the level."""
+
+    source: NameText
+    """Source that holds the target; its bars are the forecast origins."""
+    column: ColumnText
+    """Column to predict, or `range_volatility` for a source with high and low prices."""
+    transform: TransformName = "Level"
+    """What models learn: the level, or its change from the origin to the forecast period."""
+    horizon: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Bars ahead; every bar up to it is forecast."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.horizon > 0", "horizon must be greater than 0"),)
+
+
+class PredictionJobSpec(SpecModel):
+    """What to predict, from which sources, and how it must prove itself."""
+
+    task: Literal["Forecast", "Regression", "Classification"] = "Forecast"
+    """Forecast predicts later bars; Regression and Classification predict a column of the same row."""
+    frequency: FrequencyText
+    """Length of a bar."""
+    calendar: Literal["Auto", "Continuous", "Weekdays"] = "Auto"
+    """Which bars exist: all, or those of Monday to Friday; Auto tells from the target's history."""
+    target: Target
+    """What to predict."""
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
+    """Where data comes from."""
+    features: Annotated[tuple[Feature, ...], Field(max_length=256)] = ()
+    """What models see; default: the target's newest value and its means over 5 and 22 bars."""
+    selection: Selection = Selection()
+    """Which features training keeps."""
+    models: Annotated[tuple[Model, ...], Field(min_length=1, max_length=64)] = (
+        Model(name="ridge"),
+        Model(name="xgboost"),
+    )
+    """Forecasters to train and judge."""
+    evaluation: Evaluation = Evaluation()
+    """How they are back-tested."""
+    promotion: Promotion = Promotion()
+    """What they must show."""
+    serving: Serving = Serving()
+    """How forecasts are served."""
+    monitoring: Monitoring = Monitoring()
+    """How they are watched."""
+    schedule: Schedule = Schedule()
+    """When the job runs again."""
+    engine: Engine = Engine()
+    """What runs the tasks."""
+    sinks: Annotated[tuple[Sink, ...], Field(max_length=32)] = ()
+    """Where results also go."""
+    resources: Resources = Resources()
+    """What a step asks for on a cluster."""
+    retention: Retention = Retention()
+    """What is kept."""
+    seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
+    """Seed of everything random in a run."""
+
+    list_keys: ClassVar[dict[str, str]] = {"sources": "name", "sinks": "name"}
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.sources.exists(source, source.name == self.target.source)",
+            "target.source must be the name of one of the sources",
+        ),
+        Rule(
+            "!has(self.evaluation) || !has(self.evaluation.intervals) || !has(self.promotion) || "
+            "!has(self.promotion.coverage) || "
+            "self.evaluation.intervals.levels.exists(level, level == self.promotion.coverage.level)",
+            "promotion.coverage.level must be one of evaluation.intervals.levels",
+        ),
+    )
+
+    def source(self, name: str) -> Source:
+        """Return the source of this name; raises KeyError where there is none."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise KeyError(name)
+
+
+class Metadata(SpecModel):
+    """What the job is called."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$", examples=["sp500-volatility"])]
+    """Lower-case letters, digits and dashes, 53 at most, so that children's names fit."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "default"
+    """Kubernetes namespace; on a laptop, a part of names only."""
+    labels: Annotated[dict[str, str], Field(max_length=64)] = {}
+    """Labels."""
+    annotations: Annotated[dict[str, str], Field(max_length=64)] = {}
+    """Annotations."""
+
+
+class PredictionJob(SpecModel):
+    """One file: what to predict, from which sources, and how it must prove itself."""
+
+    api_version: Literal["presage.dev/v1alpha1"]
+    """presage.dev/v1alpha1."""
+    kind: Literal["PredictionJob"]
+    """PredictionJob."""
+    metadata: Metadata
+    """What the job is called."""
+    spec: PredictionJobSpec
+    """What to predict and how."""

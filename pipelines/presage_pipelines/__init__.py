@@ -1,0 +1,1 @@
+"""The Kubeflow pipeline over the steps of `presage`."""

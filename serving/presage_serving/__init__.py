@@ -1,0 +1,1 @@
+"""The inference server, its gateway and its console."""
