@@ -184,6 +184,8 @@ class SourceSummary(Card):
     """Bars that forward fill made."""
     duplicates: int
     """Rows of the source that repeated another's series and time."""
+    dropped: int
+    """Rows that could not be true and were left out, where the job allows it."""
     lag: str
     revised: bool
     units: dict[str, str] = {}

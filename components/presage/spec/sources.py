@@ -240,6 +240,9 @@ class Source(SpecModel):
     """Unit of each column, such as USD or percent; shown in reports."""
     aggregation: Annotated[dict[Annotated[str, Field(max_length=128)], Aggregation], Field(max_length=256)] = {}
     """How finer rows make a bar, for each column; default: open first, high max, low min, volume sum, others last."""
+    invalid_rows: Literal["Reject", "Drop"] = "Reject"
+    """What happens to rows that cannot be true, such as an infinite value or a high below the low: Reject stops with
+    an error that names the first one, Drop leaves them out and counts them."""
     fill: Fill = Fill()
     """How gaps between bars are filled."""
 
