@@ -10,6 +10,7 @@
     │   └── LakeError            the lake is not what the run's manifest says                exit 6
     └── RetryError           the same call may succeed later
         ├── SourceUnavailableError   a source does not answer                                exit 7
+        ├── WorkerLostError          a worker process ended in the middle of a task          exit 7
         ├── LakeConflictError        others kept writing to the same table                   exit 7
         └── StorageError             the disk is full or read-only                           exit 7
 
@@ -126,6 +127,10 @@ class LakeError(StopError):
 
 class SourceUnavailableError(RetryError):
     """A source does not answer."""
+
+
+class WorkerLostError(RetryError):
+    """A worker process ended in the middle of a task."""
 
 
 class LakeConflictError(RetryError):

@@ -21,7 +21,7 @@ class Intervals(SpecModel):
     window: Annotated[int, Field(ge=20, le=100000)] = 500
     """Newest residuals, in bars, that the quantiles are taken from."""
     learning_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Step of the adaptation after each covered or missed forecast."""
+    """Step of the adaptation after each covered or missed forecast, divided by how many bars ahead it was."""
 
 
 class Evaluation(SpecModel):
@@ -46,13 +46,13 @@ class Evaluation(SpecModel):
     """Prediction intervals."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.window != 'Rolling' || has(self.trainSize)", "a Rolling window needs trainSize"),
+        Rule("self.window != 'Rolling' || has(self.trainSize)", "a Rolling window needs trainSize", ".trainSize"),
     )
 
     @model_validator(mode="after")
     def _rolling_needs_train_size(self) -> Evaluation:
         if self.window == "Rolling" and self.train_size is None:
-            raise PydanticCustomError("train_size", "trainSize, in bars, with a Rolling window")
+            raise PydanticCustomError("field", "required with a Rolling window", {"field": "trainSize"})
         return self
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from presage.spec.base import NameText, ReferenceText, Rule, SpecModel
+from presage.spec.base import NameText, ReferenceText, SpecModel
 
 References = Annotated[tuple[ReferenceText, ...], Field(min_length=1, max_length=256)]
 Steps = Annotated[tuple[Annotated[int, Field(ge=1, le=10000)], ...], Field(min_length=1, max_length=64)]
@@ -104,18 +103,6 @@ FEATURE_KINDS = (
     "calendar",
     "range_volatility",
 )
-_FILE_NAMES = (
-    "lag",
-    "difference",
-    "percentChange",
-    "logChange",
-    "rolling",
-    "exponentialMean",
-    "ratio",
-    "premium",
-    "calendar",
-    "rangeVolatility",
-)
 
 
 class Feature(SpecModel):
@@ -142,25 +129,12 @@ class Feature(SpecModel):
     range_volatility: RangeVolatility | None = None
     """Volatility from high and low prices."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "[" + ", ".join(f"has(self.{name})" for name in _FILE_NAMES) + "].filter(x, x).size() == 1",
-            "exactly one of " + ", ".join(_FILE_NAMES) + " is allowed",
-        ),
-    )
+    one_of: ClassVar[tuple[str, ...]] = FEATURE_KINDS
 
     @property
     def kind(self) -> str:
         """Name of the one field that is set."""
         return next(kind for kind in FEATURE_KINDS if getattr(self, kind) is not None)
-
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> Feature:
-        present = [name for name, kind in zip(_FILE_NAMES, FEATURE_KINDS, strict=True) if getattr(self, kind)]
-        if len(present) != 1:
-            found = " and ".join(present) or "none"
-            raise PydanticCustomError("one_of", "exactly one of " + ", ".join(_FILE_NAMES), {"found": found})
-        return self
 
 
 class Selection(SpecModel):

@@ -31,7 +31,7 @@ class Target(SpecModel):
     horizon: Annotated[int, Field(ge=1, le=1000)] = 1
     """Bars ahead; every bar up to it is forecast."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.horizon > 0", "horizon must be greater than 0"),)
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.horizon > 0", "horizon must be greater than 0", ".horizon"),)
 
 
 class PredictionJobSpec(SpecModel):
@@ -65,7 +65,7 @@ class PredictionJobSpec(SpecModel):
     monitoring: Monitoring = Monitoring()
     """How they are watched."""
     schedule: Schedule = Schedule()
-    """When the job runs again."""
+    """When the job runs again; default: it runs once."""
     engine: Engine = Engine()
     """What runs the tasks."""
     sinks: Annotated[tuple[Sink, ...], Field(max_length=32)] = ()
@@ -77,17 +77,17 @@ class PredictionJobSpec(SpecModel):
     seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
     """Seed of everything random in a run."""
 
-    list_keys: ClassVar[dict[str, str]] = {"sources": "name", "sinks": "name"}
+    list_keys: ClassVar[dict[str, str]] = {"sources": "name", "models": "name", "sinks": "name"}
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.sources.exists(source, source.name == self.target.source)",
             "target.source must be the name of one of the sources",
+            ".target.source",
         ),
         Rule(
-            "!has(self.evaluation) || !has(self.evaluation.intervals) || !has(self.promotion) || "
-            "!has(self.promotion.coverage) || "
             "self.evaluation.intervals.levels.exists(level, level == self.promotion.coverage.level)",
             "promotion.coverage.level must be one of evaluation.intervals.levels",
+            ".promotion.coverage.level",
         ),
     )
 
@@ -102,9 +102,28 @@ class PredictionJobSpec(SpecModel):
 class Metadata(SpecModel):
     """What the job is called."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$", examples=["sp500-volatility"])]
+    name: Annotated[
+        str,
+        Field(
+            max_length=53,
+            pattern=r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$",
+            examples=["sp500-volatility"],
+            json_schema_extra={
+                "patternErrorMessage": "lower-case letters, digits and dashes, 53 at most, no dash at either end"
+            },
+        ),
+    ]
     """Lower-case letters, digits and dashes, 53 at most, so that children's names fit."""
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "default"
+    namespace: Annotated[
+        str,
+        Field(
+            max_length=63,
+            pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            json_schema_extra={
+                "patternErrorMessage": "lower-case letters, digits and dashes, 63 at most, no dash at either end"
+            },
+        ),
+    ] = "default"
     """Kubernetes namespace; on a laptop, a part of names only."""
     labels: Annotated[dict[str, str], Field(max_length=64)] = {}
     """Labels."""
@@ -122,4 +141,4 @@ class PredictionJob(SpecModel):
     metadata: Metadata
     """What the job is called."""
     spec: PredictionJobSpec
-    """What to predict and how."""
+    """The job itself."""

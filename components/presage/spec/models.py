@@ -111,19 +111,12 @@ class Model(SpecModel):
     @property
     def settings(self) -> ModelParameters:
         """The parameters as the forecaster's own frozen type."""
-        return PARAMETERS[self.name].model_validate(self.parameters)
+        return PARAMETERS[self.name].model_validate(self.parameters, strict=True, by_alias=False, by_name=True)
 
     @model_validator(mode="after")
     def _parameters_fit_the_forecaster(self) -> Model:
         try:
             _ = self.settings
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            names = ", ".join(PARAMETERS[self.name].model_fields) or "no parameters"
-            raise PydanticCustomError(
-                "parameters",
-                "{names}",
-                {"names": f"{names} of {self.name}", "found": f"{field}: {first['msg']}", "field": field},
-            ) from error
+            raise PydanticCustomError("parameters", "parameters of {name}", {"name": self.name}) from error
         return self

@@ -19,12 +19,12 @@ class Replicas(SpecModel):
     max: Annotated[int, Field(ge=1, le=1000)] = 2
     """Most."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.min <= self.max", "min is at most max"),)
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.min <= self.max", "min must be at most max", ".min"),)
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
         if self.min > self.max:
-            raise PydanticCustomError("order", "min at most max")
+            raise PydanticCustomError("field", "at most `max`", {"field": "min"})
         return self
 
 
@@ -55,8 +55,19 @@ class Monitoring(SpecModel):
 class Cadence(SpecModel):
     """When something runs; the fields are CronJob's."""
 
-    schedule: Annotated[str, Field(pattern=r"^(@(yearly|annually|monthly|weekly|daily|hourly)|\S+( \S+){4})$")]
-    """Cron expression of five fields."""
+    schedule: Annotated[
+        str,
+        Field(
+            max_length=256,
+            pattern=r"^(@(yearly|annually|monthly|weekly|daily|hourly)|\S+( \S+){4})$",
+            examples=["0 6 * * 1-5"],
+            json_schema_extra={
+                "patternErrorMessage": "five cron fields with one space between them, or @yearly, @annually, @monthly, "
+                "@weekly, @daily or @hourly"
+            },
+        ),
+    ]
+    """Cron expression: minute, hour, day of the month, month, day of the week (0 is Sunday)."""
     time_zone: TimeZoneText = "Etc/UTC"
     """Zone of the schedule."""
     suspend: bool = False
@@ -123,18 +134,18 @@ class Sink(SpecModel):
     files: UriSink | None = None
     """Parquet files."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.sql) != has(self.files)", "exactly one of sql, files is allowed"),
-    )
-
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> Sink:
-        if (self.sql is None) == (self.files is None):
-            raise PydanticCustomError("one_of", "exactly one of sql, files")
-        return self
+    one_of: ClassVar[tuple[str, ...]] = ("sql", "files")
 
 
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", examples=["500m", "2Gi"])]
+Quantity = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        examples=["500m", "2Gi"],
+        json_schema_extra={"patternErrorMessage": "a Kubernetes quantity such as 500m or 2Gi"},
+    ),
+]
 
 
 class ResourceAmounts(SpecModel):

@@ -31,12 +31,13 @@ def shift(start: datetime, periods: int, frequency: Frequency, zone: str) -> dat
     """Return the start of the period `periods` after (or, below 0, before) the one that starts at `start`, in UTC."""
     if frequency.unit in ("m", "h"):
         return start.astimezone(UTC) + periods * frequency.approximate
-    local = start.astimezone(ZoneInfo(zone))
+    # A day whose midnight the clock skips starts later; what follows it starts at midnight all the same.
+    local = start.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if frequency.unit == "mo":
         months = local.year * 12 + local.month - 1 + periods * frequency.count
-        moved = local.replace(year=months // 12, month=months % 12 + 1, fold=0)
+        moved = local.replace(year=months // 12, month=months % 12 + 1)
     else:
-        moved = (local + periods * frequency.approximate).replace(fold=0)
+        moved = local + periods * frequency.approximate
     return moved.astimezone(UTC)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from presage.spec.base import (
     ColumnText,
     DurationText,
     FrequencyText,
     NameText,
-    Rule,
     SpecModel,
     TimeZoneText,
     UriText,
@@ -98,26 +96,19 @@ class SqlSource(SpecModel):
     secret_ref: SecretRef | None = None
     """Keys `username` and `password`."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.table) != has(self.query)", "exactly one of table and query is allowed"),
-    )
-
-    @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> SqlSource:
-        if (self.table is None) == (self.query is None):
-            raise PydanticCustomError("one_of", "exactly one of table and query")
-        return self
+    one_of: ClassVar[tuple[str, ...]] = ("table", "query")
 
 
 class HttpSource(TableOptions):
     """A CSV or JSON document behind HTTP."""
 
     url: UriText
-    """http:// or https:// address; {start} and {end} stand for the ISO dates of the span asked for."""
+    """http:// or https:// address; {start} and {end} stand for ISO dates of the span asked for, {secret:KEY} for a key
+    of the secret."""
     records: Annotated[str, Field(max_length=256)] | None = None
     """JSON Pointer to the list of rows; given, the answer is read as JSON."""
     secret_ref: SecretRef | None = None
-    """Keys are sent as headers of the same names."""
+    """Keys that the address does not name are sent as headers of the same names."""
 
 
 class ExchangeSource(SpecModel):
@@ -169,13 +160,7 @@ class ClickHouseSource(SpecModel):
     secret_ref: SecretRef | None = None
     """Keys `username` and `password`."""
 
-    rules: ClassVar[tuple[Rule, ...]] = SqlSource.rules
-
-    @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> ClickHouseSource:
-        if (self.table is None) == (self.query is None):
-            raise PydanticCustomError("one_of", "exactly one of table and query")
-        return self
+    one_of: ClassVar[tuple[str, ...]] = ("table", "query")
 
 
 SOURCE_KINDS = ("dataset", "file", "s3", "sql", "http", "exchange", "kafka", "nats", "clickhouse")
@@ -246,22 +231,9 @@ class Source(SpecModel):
     fill: Fill = Fill()
     """How gaps between bars are filled."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "[" + ", ".join(f"has(self.{kind})" for kind in SOURCE_KINDS) + "].filter(x, x).size() == 1",
-            "exactly one of " + ", ".join(SOURCE_KINDS) + " is allowed",
-        ),
-    )
+    one_of: ClassVar[tuple[str, ...]] = SOURCE_KINDS
 
     @property
     def kind(self) -> str:
         """Name of the one source kind that is set."""
         return next(kind for kind in SOURCE_KINDS if getattr(self, kind) is not None)
-
-    @model_validator(mode="after")
-    def _exactly_one_kind(self) -> Source:
-        present = [kind for kind in SOURCE_KINDS if getattr(self, kind) is not None]
-        if len(present) != 1:
-            found = " and ".join(present) or "none"
-            raise PydanticCustomError("one_of", "exactly one of " + ", ".join(SOURCE_KINDS), {"found": found})
-        return self

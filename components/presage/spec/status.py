@@ -1,0 +1,117 @@
+"""The status of a PredictionJob on a cluster: written by the operator, shown by `kubectl get predictionjobs`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from presage.spec.base import SpecModel
+
+ConditionType = Literal["DataReady", "FeaturesReady", "Trained", "Evaluated", "Promoted", "Serving", "Ready", "Stalled"]
+Phase = Literal[
+    "Pending", "Ingesting", "Training", "Promoting", "Forecasting", "Serving", "Complete", "Failed", "Suspended"
+]
+DigestText = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+"""A SHA-256, as sha256: and 64 hexadecimal digits."""
+
+
+class JobCondition(SpecModel):
+    """One aspect of the job's state, in the words of Kubernetes' metav1.Condition."""
+
+    type: ConditionType
+    """Which aspect."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, as one CamelCase word for programs."""
+    message: Annotated[str, Field(max_length=32768)]
+    """Why, as a sentence for people."""
+    last_transition_time: datetime
+    """When the status last changed, UTC."""
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec that this was said of."""
+
+
+class ScorecardSummary(SpecModel):
+    """The newest scorecard, in short."""
+
+    model: Annotated[str, Field(max_length=63)]
+    """What is served: the promoted model, else the best baseline."""
+    skill: float | None = None
+    """1 - loss / loss of the best baseline, rounded to three decimals; 0 where that baseline is served."""
+    coverage: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of outcomes inside the interval that the gate watches, rounded to three decimals."""
+    digest: DigestText
+    """Digest of the scorecard; the same on a laptop."""
+
+
+class NextRuns(SpecModel):
+    """When the schedule is due."""
+
+    train: datetime | None = None
+    """Next training, UTC."""
+    forecast: datetime | None = None
+    """Next forecast, UTC."""
+
+
+class RunSummary(SpecModel):
+    """One run of the job."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the run."""
+    cadence: Literal["Train", "Forecast"]
+    """Which cadence it belongs to."""
+    state: Literal["Pending", "Running", "Succeeded", "Failed"]
+    """How far it is."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """What went wrong, where something did."""
+    start_time: datetime | None = None
+    """When it started, UTC."""
+    completion_time: datetime | None = None
+    """When it ended, UTC."""
+    spec_digest: DigestText
+    """Digest of the spec that it ran."""
+    scorecard_digest: DigestText | None = None
+    """Digest of what it found."""
+
+
+class Champion(SpecModel):
+    """A model that was served."""
+
+    model: Annotated[str, Field(max_length=63)]
+    """Name of the model or baseline."""
+    run: Annotated[str, Field(min_length=1, max_length=253)]
+    """Run that made it."""
+    since: datetime
+    """When it was first served, UTC."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why it took the place: a reason of the gate, or Rollback."""
+    digest: DigestText
+    """Digest of the scorecard that stands behind it."""
+
+
+class PredictionJobStatus(SpecModel):
+    """What the operator last saw."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec that the status is about."""
+    phase: Phase | None = None
+    """What the job is doing, in one word."""
+    conditions: Annotated[tuple[JobCondition, ...], Field(max_length=16)] = ()
+    """Aspects of the state, by type; Ready is the summary of the others."""
+    scorecard: ScorecardSummary | None = None
+    """The newest scorecard, in short."""
+    url: Annotated[str, Field(max_length=2048)] | None = None
+    """Where forecasts are served."""
+    next_run: datetime | None = None
+    """The earliest of `nextRuns`, UTC."""
+    next_runs: NextRuns | None = None
+    """When the schedule is due."""
+    runs: Annotated[tuple[RunSummary, ...], Field(max_length=100)] = ()
+    """Newest runs, the newest first."""
+    champions: Annotated[tuple[Champion, ...], Field(max_length=20)] = ()
+    """What was served, the newest first; a rollback goes back along it."""
+
+    list_keys: ClassVar[dict[str, str]] = {"conditions": "type", "runs": "name"}
