@@ -1,0 +1,139 @@
+"""Which columns of a table a source needs, and their cells as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import polars as pl
+
+from presage.errors import DataError
+from presage.frame import INGESTED_AT, KEY
+from presage.sources.contract import Table
+from presage.spec.sources import Source
+
+# `filled` marks made-up bars; a value of that name would collide with it one step later.
+RESERVED = frozenset({*KEY, INGESTED_AT, "filled"})
+
+
+def time_column(source: Source, table: Table) -> str:
+    """Return the name of the column that holds the time: the job's, or the table's own under the default."""
+    default = Source.model_fields["time"].default
+    if table.time is not None and source.time == default and default not in table.data.columns:
+        return table.time
+    return source.time
+
+
+def needed_columns(source: Source, time: str) -> dict[str, str]:
+    """Return the columns that a source cannot do without, each with the job's field that asks for it."""
+    needed = dict.fromkeys(source.columns.values(), "columns")
+    if source.series is not None:
+        needed[source.series] = "series"
+    if source.availability.column is not None:
+        needed[source.availability.column] = "availability.column"
+    return needed | {time: "time"}
+
+
+def require_columns(source: Source, needed: Mapping[str, str], present: Iterable[str], place: str) -> None:
+    """Raise DataError, with the nearest name, for the first needed column that is not present."""
+    names = list(present)
+    for column, field in needed.items():
+        if column in names:
+            continue
+        lower = {name.lower(): name for name in names}
+        close = get_close_matches(column.lower(), lower, n=1)
+        hint = f"; did you mean {lower[close[0]]!r}?" if close else "."
+        listing = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        remedy = f"Name an existing column in `{field}`."
+        if len(names) == 1 and any(mark in names[0] for mark in ",;\t|"):
+            remedy = "Set `delimiter` to the character between cells."
+        raise DataError(f"source {source.name!r}, {place}: no column {column!r}{hint} It has: {listing}.", remedy)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The cells of a column as numbers.
+
+    Attributes:
+        column: The source's name of the column.
+        cells: What stands in the source, any dtype.
+        values: Float64; null where there is no value or no number, never NaN; infinities are still there.
+        unread: Boolean; whether a cell holds something that is no number.
+    """
+
+    column: str
+    cells: pl.Series
+    values: pl.Series
+    unread: pl.Series
+
+    def filter(self, rows: pl.Series) -> Numbers:
+        """Return the cells of the rows (Boolean) that are true."""
+        return Numbers(self.column, self.cells.filter(rows), self.values.filter(rows), self.unread.filter(rows))
+
+
+def read_numbers(cells: pl.Series) -> Numbers:
+    """Return a column as numbers; blank text and NaN are "no value"."""
+    text = cells.cast(pl.String) if cells.dtype in (pl.Categorical, pl.Enum) else cells
+    values = text.cast(pl.Float64, strict=False)
+    unread = values.is_null() & text.is_not_null()
+    if text.dtype == pl.String and unread.any():
+        bare = text.str.strip_chars()
+        values = bare.cast(pl.Float64, strict=False)
+        unread = values.is_null() & (bare != "").fill_null(value=False)
+    return Numbers(cells.name, cells, values.fill_nan(None), unread)
+
+
+def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]:
+    """Return the value columns of a table under the names that they shall have, in the job's order.
+
+    Without `columns` these are, under their own names, all numeric columns and all text columns most of whose cells
+    are numbers, except those that hold the time, the series or the time of publication.
+
+    Raises:
+        DataError: A column is missing, cannot hold numbers or would have a reserved name, or there is none.
+    """
+    data = table.data
+    place = table.parts[0].name if table.parts else "the table"
+    needed = needed_columns(source, time)
+    require_columns(source, needed, data.columns, place)
+    if source.columns:
+        for column in source.columns.values():
+            _refuse_dtype(source, data[column], place)
+        found = {name: read_numbers(data[column]) for name, column in source.columns.items()}
+    else:
+        candidates = [data[name] for name in data.columns if name and name not in needed]
+        readable = [read_numbers(cells) for cells in candidates if _may_hold_numbers(cells.dtype)]
+        found = {numbers.column: numbers for numbers in readable if _mostly_numbers(numbers)}
+    if not found:
+        listing = ", ".join(data.columns)
+        raise DataError(
+            f"source {source.name!r}, {place}: no column holds numbers beside the time. It has: {listing}.",
+            "Name the columns to keep in `columns`.",
+        )
+    for name in found:
+        if name in RESERVED:
+            raise DataError(
+                f"source {source.name!r}, {place}: a value column cannot be called {name!r}; Presage uses that name.",
+                f"Give it another one in `columns`, such as {{{name}_value: {found[name].column}}}.",
+            )
+    return found
+
+
+def _may_hold_numbers(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _mostly_numbers(numbers: Numbers) -> bool:
+    if numbers.cells.dtype.is_numeric():
+        return True
+    read = numbers.values.len() - numbers.values.null_count()
+    return read > int(numbers.unread.sum())
+
+
+def _refuse_dtype(source: Source, cells: pl.Series, place: str) -> None:
+    if not _may_hold_numbers(cells.dtype) and cells.dtype not in (pl.Boolean, pl.Null):
+        raise DataError(
+            f"source {source.name!r}, {place}: column {cells.name!r} holds {cells.dtype}, which are no numbers.",
+            "Take it out of `columns`.",
+        )

@@ -1,0 +1,193 @@
+"""Bytes of a CSV or Parquet file as a table."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from presage.errors import DataError
+from presage.sources.columns import needed_columns, require_columns, time_column
+from presage.sources.contract import Part, Table
+from presage.spec.sources import Source, TableOptions
+
+_AGAIN = "Get the file again."
+_RENAMED = re.compile(r"_duplicated_\d+$")
+
+
+def parse(content: bytes, name: str, options: TableOptions, source: Source) -> Table:
+    """Return the rows of one file, as text cells where it is CSV.
+
+    Args:
+        content: The file's bytes.
+        name: The file's name as the user knows it; .gz bytes are unpacked, and it tells the format under Auto.
+        options: How its rows are read.
+        source: The source, for its name in errors.
+
+    Raises:
+        DataError: The bytes are empty, cut off, or not of the format.
+    """
+    place = f"source {source.name!r}, {name}"
+    plain = name.lower().removesuffix(".gz")
+    if plain != name.lower():
+        content = _unpack(content, place)
+    if not content or content.isspace():
+        raise DataError(f"{place}: the file is empty.", _AGAIN)
+    if options.format == "Parquet" or (options.format == "Auto" and plain.endswith(".parquet")):
+        return _parse_parquet(content, name, place)
+    return _parse_csv(content, name, options, place)
+
+
+def join(tables: Sequence[Table], source: Source) -> Table:
+    """Return the rows of several files below each other; the order of columns may differ.
+
+    Raises:
+        DataError: A file lacks a column that the source needs or, without `columns`, one that another file has.
+    """
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    needed = needed_columns(source, time_column(source, first))
+    for table in tables:
+        name, present = table.parts[0].name, table.data.columns
+        require_columns(source, needed, present, name)
+        odd = sorted(set(present) ^ set(first.data.columns))
+        if odd and not source.columns:
+            raise DataError(
+                f"source {source.name!r}: {name} and {first.parts[0].name} differ in column {odd[0]!r}.",
+                "Name the columns to keep in `columns`.",
+            )
+    try:
+        data = pl.concat([table.data for table in tables], how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"source {source.name!r}: a column is of different types in its files: {error}.",
+            "Write it with one type in all files.",
+        ) from error
+    return Table(data, tuple(part for table in tables for part in table.parts), first.time)
+
+
+def _unpack(content: bytes, place: str) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except EOFError as error:
+        raise DataError(f"{place}: the gzip file is cut off before its end.", _AGAIN) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{place}: the file is no gzip, or is damaged ({error}).", "Get the file again, or drop the .gz ending."
+        ) from error
+
+
+def _parse_parquet(content: bytes, name: str, place: str) -> Table:
+    # polars' own reader brings the process down to a Rust panic on some damaged files; Arrow's checks what it reads.
+    try:
+        table = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        table.validate(full=True)
+        data = pl.DataFrame(table.replace_schema_metadata(None))
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+    ) as error:
+        raise DataError(
+            f"{place}: the file is no Parquet, or is cut off or damaged.",
+            "Get the file again, or set `format: CSV` where it is text.",
+        ) from error
+    return Table(data, (Part(name, data.height),))
+
+
+def _parse_csv(content: bytes, name: str, options: TableOptions, place: str) -> Table:
+    _require_text(content, place)
+    if not options.delimiter.isascii():
+        raise DataError(
+            f"{place}: {options.delimiter!r} cannot stand between cells.", "Set `delimiter` to one of ; , | or a tab."
+        )
+    try:
+        data = pl.read_csv(
+            content,
+            separator=options.delimiter,
+            skip_lines=options.skip_rows,
+            null_values=list(options.null_values),
+            infer_schema=False,
+        )
+    except pl.exceptions.NoDataError as error:
+        raise DataError(f"{place}: no header below the {options.skip_rows} lines of `skipRows`.", _AGAIN) from error
+    except pl.exceptions.PolarsError as error:
+        raise _explain(content, options, place) from error
+    data = data.rename(str.strip, strict=False)
+    for column in data.columns:
+        if (twice := _RENAMED.sub("", column)) != column and twice in data.columns:
+            raise DataError(f"{place}: the header names column {twice!r} twice.", "Rename one of the two.")
+    first_line = _header_line(content, options.skip_rows) + 1
+    _refuse_cut_line(content, data, options, place)
+    return Table(data, (Part(name, data.height, first_line),))
+
+
+def _header_line(content: bytes, skip: int) -> int:
+    stream = io.BytesIO(content)
+    line = skip + 1
+    for _ in range(skip):
+        stream.readline()
+    while stream.readline() in (b"\n", b"\r\n"):
+        line += 1
+    return line
+
+
+def _refuse_cut_line(content: bytes, data: pl.DataFrame, options: TableOptions, place: str) -> None:
+    if content.endswith((b"\n", b"\r")) or data.is_empty() or data[-1, -1] is not None:
+        return
+    last = content[content.rfind(b"\n") + 1 :].decode()
+    if last.count('"') % 2 and content.count(b'"') % 2:
+        raise DataError(f"{place}: the file is cut off in a quoted cell of the last line.", _AGAIN)
+    cells = len(next(csv.reader([last], delimiter=options.delimiter), []))
+    if 0 < cells < data.width:
+        raise DataError(
+            f"{place}: the last line has {cells} of {data.width} cells, so the file is cut off.",
+            "Get the file again, or take the line out.",
+        )
+
+
+def _require_text(content: bytes, place: str) -> None:
+    # polars would unpack compressed bytes by itself, and take those of a cut-off file for whole.
+    try:
+        content.decode()
+        odd = content.find(b"\0")
+        cause = None
+    except UnicodeDecodeError as error:
+        odd, cause = error.start, error
+    if odd >= 0:
+        line = content.count(b"\n", 0, odd) + 1
+        raise DataError(
+            f"{place}, line {line}: the file is no UTF-8 text.",
+            "Save it as UTF-8; set `format: Parquet` for Parquet, and end a gzip file's name in .gz.",
+        ) from cause
+
+
+def _explain(content: bytes, options: TableOptions, place: str) -> DataError:
+    below = io.StringIO(content.decode("utf-8-sig"), newline="")
+    for _ in range(options.skip_rows):
+        below.readline()
+    reader = csv.reader(below, delimiter=options.delimiter, strict=True)
+    width = 0
+    try:
+        for cells in reader:
+            width = width or len(cells)
+            if len(cells) > width:
+                line = options.skip_rows + reader.line_num
+                return DataError(
+                    f"{place}, line {line}: {len(cells)} cells, but the header has {width}.",
+                    "Correct the line; set `skipRows` to the lines above the header, `delimiter` to what parts cells.",
+                )
+    except csv.Error as error:
+        problem = f"line {options.skip_rows + reader.line_num}: {error}"
+        return DataError(f"{place}, {problem}.", "Correct the line: a quote that opens a cell must be closed.")
+    return DataError(f"{place}: the file is no CSV with {options.delimiter!r} between cells.", "Set `delimiter`.")

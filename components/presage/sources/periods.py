@@ -1,0 +1,50 @@
+"""The period arithmetic of `presage.spec.periods` for whole columns; a zone's clock is asked once a day, not a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from presage.frame import TIMESTAMP
+from presage.spec.base import Frequency
+from presage.spec.periods import period_end, period_start
+
+DAY = Frequency(1, "d")
+
+
+def day_starts(days: pl.Series, zone: str) -> pl.Series:
+    """Return the first moments of local days (Date), UTC, microseconds; null for null."""
+    return _once_a_day(days, lambda day: period_start(_noon(day, zone), DAY, zone))
+
+
+def period_starts(moments: pl.Series, frequency: Frequency, zone: str) -> pl.Series:
+    """Return `period_start` of each moment (Datetime, UTC, microseconds); null for null."""
+    days = moments.dt.convert_time_zone(zone).dt.date()
+    if frequency.unit not in ("m", "h"):
+        return _once_a_day(days, lambda day: period_start(_noon(day, zone), frequency, zone))
+    midnights = day_starts(days, zone)
+    length = int(frequency.approximate.total_seconds()) * 1_000_000
+    since = (moments - midnights).cast(pl.Int64) // length * length
+    return midnights + since.cast(pl.Duration("us"))
+
+
+def period_ends(starts: pl.Series, frequency: Frequency, zone: str) -> pl.Series:
+    """Return `period_end` of each start (Datetime, UTC, microseconds); null for null."""
+    if frequency.unit in ("m", "h"):
+        return starts + frequency.approximate
+    moments = starts.unique().drop_nulls().to_list()
+    ends = [period_end(moment, frequency, zone) for moment in moments]
+    return starts.replace_strict(moments, ends, default=None, return_dtype=TIMESTAMP)
+
+
+def _once_a_day(days: pl.Series, start: Callable[[date], datetime]) -> pl.Series:
+    known = days.unique().drop_nulls().to_list()
+    return days.replace_strict(known, [start(day) for day in known], default=None, return_dtype=TIMESTAMP)
+
+
+def _noon(day: date, zone: str) -> datetime:
+    # Noon exists on every day, midnight does not: in some zones the clock goes forward then.
+    return datetime.combine(day, time(12), tzinfo=ZoneInfo(zone))

@@ -1,0 +1,174 @@
+"""Rows that keep the contract of `presage.frame`, made of any adapter's table.
+
+What is missing. Blank cells, the source's null values and NaN are "no value". A row without any value is left out
+before anything else of it is read, so that it becomes a gap; the note under a table goes with it.
+
+What cannot be true. A cell that is no number, an infinite value, prices out of order, a time or series that cannot be
+read: by the source's `invalid_rows` the first such row is an error, or all of them are left out and counted.
+
+Time. A row's time is the start of its period, in UTC. Under `time_label: PeriodEnd` a time names the period that ends
+with it; a date, where periods are a day or longer, the period that contains it. It is known at the end of its period
+plus the source's lag, or when `availability.column` says; a date there counts as the end of that day, because the hour
+is not known and must not be guessed too early.
+
+Duplicates. See `duplicates`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import polars as pl
+
+from presage.errors import DataError
+from presage.frame import KNOWN_AT, SERIES, TIME
+from presage.sources.columns import time_column, value_numbers
+from presage.sources.contract import Table
+from presage.sources.duplicates import last_of_each_key, refuse_contradictions
+from presage.sources.faults import Fault, number_faults, rows_to_drop
+from presage.sources.periods import DAY, period_ends, period_starts
+from presage.sources.registry import adapter
+from presage.sources.timestamps import Moments, Where, describe_times, read_moments
+from presage.spec.base import Frequency, parse_duration, parse_frequency
+from presage.spec.sources import Source
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """What a source holds.
+
+    Attributes:
+        rows: The row contract of `presage.frame`, without ingested_at: sorted by `KEY`, whose values are unique.
+        duplicates: Rows left out because a later one of the source has the same key.
+        dropped: Rows left out because they cannot be true.
+    """
+
+    rows: pl.DataFrame
+    duplicates: int
+    dropped: int
+
+
+def read_rows(source: Source, *, frequency: Frequency, base: Path) -> SourceRows:
+    """Read a source.
+
+    Args:
+        source: The source.
+        frequency: The job's frequency, which is the rows' own where the source does not say another.
+        base: Folder that relative paths start from.
+
+    Raises:
+        DataError: The source's data cannot be used as declared.
+        MissingExtraError: The source's kind needs a package that is not installed.
+        NotSupportedError: The source's kind has no adapter yet.
+        SourceUnavailableError: The source does not answer.
+    """
+    return to_rows(source, adapter(source).read(source, base), frequency=frequency)
+
+
+def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows:
+    """Return a fetched table as rows; arguments and errors are those of `read_rows`."""
+    _require_zone(source)
+    period = frequency if source.frequency is None else parse_frequency(source.frequency)
+    _require_rows(source, table, table.data.height > 0, "there are no rows")
+    time = time_column(source, table)
+    numbers = value_numbers(source, table, time)
+    present = reduce(or_, (column.values.is_not_null() | column.unread for column in numbers.values()))
+    _require_rows(source, table, present.any(), "no row has a value")
+    places = present.arg_true()
+
+    def where(row: int) -> str:
+        return table.where(places[row])
+
+    numbers = {name: column.filter(present) for name, column in numbers.items()}
+    labels = _read_labels(source, table.data.filter(present), time, where)
+    dropped = rows_to_drop([*number_faults(numbers), *labels.faults], source, where)
+    starts = _starts(labels.time, period, source)
+    known_at = _known_at(labels, starts, period, source=source, dropped=dropped, where=where)
+    key = {SERIES: labels.series, TIME: starts, KNOWN_AT: known_at}
+    values = {name: column.values for name, column in numbers.items()}
+    kept = pl.DataFrame(key | values).filter(~dropped)
+    rows = last_of_each_key(kept)
+    refuse_contradictions(kept, labels.time.moments.filter(~dropped), rows.height, period, source)
+    return SourceRows(rows=rows, duplicates=kept.height - rows.height, dropped=int(dropped.sum()))
+
+
+@dataclass(frozen=True)
+class _Labels:
+    series: pl.Series
+    time: Moments
+    published: Moments | None
+    faults: tuple[Fault, ...]
+
+
+def _read_labels(source: Source, data: pl.DataFrame, time: str, where: Where) -> _Labels:
+    times = read_moments(data[time], source, where)
+    faults = [_unread_times(data[time], times, source)]
+    series = pl.Series([source.name]).new_from_index(0, data.height)
+    if source.series is not None:
+        series = data[source.series].cast(pl.String)
+        faults.append(Fault(source.series, series.fill_null("") == "", lambda _: "the row names no series"))
+    published = None
+    if source.availability.column is not None:
+        published = read_moments(data[source.availability.column], source, where)
+        faults.append(_unread_times(data[source.availability.column], published, source))
+    return _Labels(series, times, published, tuple(faults))
+
+
+def _require_rows(source: Source, table: Table, some: bool, problem: str) -> None:
+    if not some:
+        name = table.parts[0].name if len(table.parts) == 1 else f"{len(table.parts)} files"
+        raise DataError(f"source {source.name!r}, {name}: {problem}.", "Get the data again, or name another source.")
+
+
+def _require_zone(source: Source) -> None:
+    try:
+        ZoneInfo(source.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise DataError(
+            f"source {source.name!r}: there is no time zone {source.time_zone!r}.",
+            "Set `timeZone` to a name of the IANA database, such as UTC or America/New_York.",
+        ) from error
+
+
+def _unread_times(cells: pl.Series, moments: Moments, source: Source) -> Fault:
+    def sentence(row: int) -> str:
+        cell = cells[row]
+        return "the row has no time" if cell is None else f"{cell!r} is no time {describe_times(source)}"
+
+    return Fault(cells.name, moments.moments.is_null(), sentence)
+
+
+def _starts(times: Moments, period: Frequency, source: Source) -> pl.Series:
+    moments = times.moments
+    if source.time_label == "PeriodEnd":
+        within = moments - timedelta(microseconds=1)
+        moments = within if period.intraday else moments.zip_with(times.is_date, within)
+    return period_starts(moments, period, source.time_zone)
+
+
+def _known_at(
+    labels: _Labels, starts: pl.Series, period: Frequency, *, source: Source, dropped: pl.Series, where: Where
+) -> pl.Series:
+    ends = period_ends(starts, period, source.time_zone)
+    if labels.published is None:
+        return ends + parse_duration(source.availability.lag)
+    known_at = labels.published.moments
+    dates = labels.published.is_date
+    if dates.any():
+        day_ends = period_ends(known_at.filter(dates), DAY, source.time_zone)
+        known_at = known_at.clone().scatter(dates.arg_true(), day_ends)
+    early = (known_at < ends).fill_null(value=False) & ~dropped
+    if early.any():
+        row = early.arg_true()[0]
+        raise DataError(
+            f"source {source.name!r}, {where(row)}, column {source.availability.column!r}: published at "
+            f"{known_at[row]:%Y-%m-%dT%H:%MZ}, before its period ends at {ends[row]:%Y-%m-%dT%H:%MZ}.",
+            "Correct `availability.column`, `timeLabel`, `timeZone` or `frequency`, or leave the column out so that "
+            "the lag holds.",
+        )
+    return known_at
