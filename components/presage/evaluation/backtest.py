@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from presage.features.config import Dropped, FeatureConfig
 from presage.frame import BoolArray, FloatArray, Frame, IntArray
+
+__all__ = ["BackTest", "Dropped", "FeatureConfig", "Fold", "Forecasts"]
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,6 @@ class Fold:
     test_start: int
     test_stop: int
     cutoff: np.datetime64
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A feature that selection did not keep, and why, as one sentence."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class FeatureConfig:
-    """The outcome of a feature selection on one training window.
-
-    Attributes:
-        kept: Names of the features that training uses, in frame order.
-        dropped: The others.
-        importance: Share of the total XGBoost gain of each feature that was ranked, adding up to 1.
-    """
-
-    kept: tuple[str, ...]
-    dropped: tuple[Dropped, ...]
-    importance: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""The truncation test: a frame made from what was known at T must be the full frame's rows up to T, byte for byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from presage.bars import Bars
+from presage.frame import KNOWN_AT, BoolArray, FloatArray, Frame, TimeArray
+
+Value = float | np.datetime64
+_NOWHERE = np.datetime64("NaT", "us")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A place where a frame depends on what was not yet known.
+
+    Attributes:
+        name: Name of the feature, or of the frame's array (`level`, `target_level`, ...) with its step.
+        row: Row of the frame.
+        time: datetime64[us], UTC; start of the row's bar.
+        origin: datetime64[us], UTC; the row's origin in the full frame.
+        full: The value with later rows; NaN or NaT where there is none.
+        truncated: The value from what was known alone; NaN or NaT where there is none.
+    """
+
+    name: str
+    row: int
+    time: np.datetime64
+    origin: np.datetime64
+    full: Value
+    truncated: Value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} of the bar at {self.time}Z (row {self.row}, origin {self.origin}Z) is {self.full} with later "
+            f"rows and {self.truncated} from what was known alone"
+        )
+
+
+def truncate(bars: Bars, cutoff: np.datetime64) -> Bars:
+    """Return the bars as they were known at `cutoff` (datetime64[us], UTC): later vintages are gone."""
+    known = bars.rows[KNOWN_AT].to_numpy() <= cutoff
+    return replace(bars, rows=bars.rows.filter(known))
+
+
+def first_difference(full: Frame, truncated: Frame) -> Difference | None:
+    """Return the first row, and in it the first array, in which two frames of one series differ in any bit.
+
+    The frames may differ in two ways: `full` may end with more rows that are no origins (a gap shows only when a
+    later bar is known), and the time of an outcome that is not known yet is what the calendar expects.
+
+    Args:
+        full: The frame of all rows, as it stood at T: `frame.known_by(T)`.
+        truncated: The frame made from rows that were known at T.
+
+    Returns:
+        The difference with the least row, features first; None where there is none.
+
+    Raises:
+        ValueError: The frames are not of the same series, features and horizon.
+    """
+    if (full.series, full.feature_names, full.horizon) != (
+        truncated.series,
+        truncated.feature_names,
+        truncated.horizon,
+    ):
+        raise ValueError("only frames of the same series, features and horizon can be compared")
+    rows = min(len(full), len(truncated))
+    known = ~np.isnat(truncated.target_known_at[:rows])
+    ours, theirs = (_columns(frame.rows(0, rows), known) for frame in (full, truncated))
+    found = [
+        Difference(name, row, full.time[row], full.origin[row], ours[name][row], theirs[name][row])
+        for name in ours
+        if (row := _first_unequal(ours[name], theirs[name])) is not None
+    ]
+    found += [
+        Difference("level", row, full.time[row], full.origin[row], full.level[row], np.nan)
+        for row in range(rows, len(full))
+        if not np.isnan(full.level[row])
+    ]
+    found += [
+        Difference("time", row, truncated.time[row], truncated.origin[row], _NOWHERE, truncated.time[row])
+        for row in range(rows, len(truncated))
+    ]
+    return min(found, key=lambda difference: difference.row, default=None)
+
+
+def _columns(frame: Frame, known: BoolArray) -> dict[str, FloatArray | TimeArray]:
+    """Return the columns that must agree by name, features first; the times of unknown outcomes are blanked."""
+    columns: dict[str, FloatArray | TimeArray] = {
+        name: frame.features[:, place] for place, name in enumerate(frame.feature_names)
+    }
+    columns |= {"level": frame.level, "time": frame.time, "origin": frame.origin}
+    target_time = np.where(known, frame.target_time, _NOWHERE)
+    for place in range(frame.horizon):
+        columns[f"target_time of step {place + 1}"] = target_time[:, place]
+        columns[f"target_level of step {place + 1}"] = frame.target_level[:, place]
+        columns[f"target_known_at of step {place + 1}"] = frame.target_known_at[:, place]
+    return columns
+
+
+def _first_unequal(ours: FloatArray | TimeArray, theirs: FloatArray | TimeArray) -> int | None:
+    unequal = np.ascontiguousarray(ours).view(np.int64) != np.ascontiguousarray(theirs).view(np.int64)
+    return int(unequal.argmax()) if unequal.any() else None
