@@ -1,0 +1,74 @@
+# Every command sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .uv/bin/uv
+JOB ?= manifests/examples/quickstart.yaml
+WORKDIR ?= .presage
+TESTS ?= tests
+
+.PHONY: help
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .venv/.run-ready ## Run the main job on real data, with no server: JOB=FILE for another, WORKDIR=DIR for its place.
+	@.venv/bin/presage run $(JOB) --workdir $(WORKDIR)
+
+.PHONY: test
+test: .venv/.test-ready system-packages ## Run all tests; one that lacks a tool skips and says so (in CI it fails): TESTS=PATH for some.
+	@.venv/bin/pytest $(TESTS) -n 2 --dist worksteal
+
+.PHONY: check
+check: .venv/.test-ready ## Lint, types, and the arrows between packages.
+	@$(UV) lock --check --quiet
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+.PHONY: generate
+generate: .venv/.test-ready ## Write the CRD, the JSON Schema and the reference page from the types.
+	@.venv/bin/python -m presage.spec.generate
+
+.PHONY: verify
+verify: .venv/.test-ready ## Fail where a generated file is not what the types say.
+	@.venv/bin/python -m presage.spec.generate --check
+
+.PHONY: gate
+gate: .venv/.test-ready ## Show the gate's two error rates by simulation (some minutes).
+	@.venv/bin/python benchmarks/gate_error_rates.py
+
+.PHONY: bench
+bench: gate ## Run the benchmarks.
+
+.PHONY: picture
+picture: .venv/.test-ready system-packages run ## Draw the README's picture anew from the quickstart's own report.
+	@.venv/bin/python docs/screenshot.py "$$(.venv/bin/presage report $(JOB) --workdir $(WORKDIR) --path)" docs/images/scorecard.png
+
+.PHONY: control-plane
+control-plane: .venv/.test-ready ## Build etcd and kube-apiserver for the tests (some minutes, once).
+	@.venv/bin/python tests/control/apiserver.py build
+
+.PHONY: system-packages
+system-packages: ## Install the Debian packages that tests use, where that is possible.
+	@bash tests/system-packages.sh
+
+.PHONY: clean
+clean: ## Remove the environments and the default work directory.
+	@rm -rf .venv .uv .presage
+
+$(UV):
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.run-ready: uv.lock pyproject.toml | $(UV)
+	@$(UV) sync --quiet --frozen --inexact --no-dev --extra train --python $(PYTHON) --compile-bytecode
+	@touch $@
+
+.venv/.test-ready: uv.lock pyproject.toml | $(UV)
+	@$(UV) sync --quiet --frozen --extra train --python $(PYTHON) --compile-bytecode
+	@touch $@ .venv/.run-ready
