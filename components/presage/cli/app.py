@@ -1,0 +1,195 @@
+"""The commands. Each parses its words, calls one step, and shows what came back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from presage import __version__
+from presage.cli.faults import NOT_PROMOTED, faults_end_the_command
+from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
+from presage.spec.load import load_job
+
+app = typer.Typer(
+    name="presage",
+    help="One file, a PredictionJob, turns market data into an honest, running forecast.",
+    epilog="Exit codes: 0 done (also when no model was promoted), 1 unexpected failure, 2 wrong words or job file, "
+    "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake, "
+    "7 try again later, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)]
+WorkDir = Annotated[
+    Path, typer.Option("--workdir", envvar="PRESAGE_WORKDIR", help="Directory of the lake and the runs.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME=URI", help="Read a source from another place."),
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Run as if it were this moment, UTC; default: now."
+    ),
+]
+Form = Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
+]
+DEFAULT_WORKDIR = Path(".presage")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"presage {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    file: JobFile,
+    workdir: WorkDir = DEFAULT_WORKDIR,
+    source: Sources = None,
+    as_of: AsOf = None,
+    workers: Workers = None,
+    output: Form = Output.table,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    require_promotion: Annotated[
+        bool, typer.Option("--require-promotion", help="Exit with 3 where no model is promoted.")
+    ] = False,
+) -> None:
+    """Turn a job into a judged forecast: ingest, select, train, judge, promote, forecast."""
+    with faults_end_the_command():
+        job = load_job(file)
+        if dry_run:
+            from presage.steps.plan import plan, print_plan
+
+            made = plan(job)
+            if output is Output.table:
+                print_plan(made, console())
+            else:
+                emit(made, output)
+            return
+        from presage.report.terminal import print_report
+        from presage.steps.run import run_job
+
+        with progress_on_stderr() as progress:
+            done = run_job(
+                job,
+                base=file.parent,
+                workdir=workdir,
+                now=_moment(as_of),
+                sources=parse_pairs(source or [], "--source"),
+                workers=workers,
+                progress=progress,
+            )
+        if output is Output.table:
+            print_report(done.report, console())
+            note(f"report: {done.directory / 'report.html'}")
+        else:
+            emit(done.summary, output)
+        if require_promotion and not done.summary.scorecard.verdict.promoted:
+            raise typer.Exit(NOT_PROMOTED)
+
+
+@app.command()
+def validate(file: JobFile, output: Form = Output.table) -> None:
+    """Check a job file: every fault with its place, what was found and what is allowed."""
+    with faults_end_the_command():
+        job = load_job(file)
+        if output is Output.table:
+            typer.echo(f"{file}: a valid PredictionJob {job.metadata.name!r}")
+        else:
+            emit(job, output)
+
+
+@app.command()
+def init(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV or Parquet file.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default: stdout.")] = None,
+) -> None:
+    """Write a sensible job for a table, explaining each guess."""
+    with faults_end_the_command():
+        from presage.steps.draft import draft_job
+        from presage.steps.workdir import write_atomically
+
+        text = draft_job(table, relative_to=(out.parent if out else Path()))
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            write_atomically(out, text)
+            note(f"wrote {out}; next: presage run {out}")
+
+
+@app.command()
+def forecast(
+    file: JobFile,
+    out: Annotated[Path | None, typer.Option("--out", help="Parquet file to write.")] = None,
+    workdir: WorkDir = DEFAULT_WORKDIR,
+    source: Sources = None,
+    as_of: AsOf = None,
+    output: Form = Output.table,
+) -> None:
+    """Issue the champion's next forecast on the newest data; trains first where the job has no champion yet."""
+    with faults_end_the_command():
+        job = load_job(file)
+        from presage.report.terminal import print_forecast
+        from presage.steps.issue import issue_forecast
+
+        with progress_on_stderr() as progress:
+            issued = issue_forecast(
+                job,
+                base=file.parent,
+                workdir=workdir,
+                now=_moment(as_of),
+                sources=parse_pairs(source or [], "--source"),
+                out=out,
+                progress=progress,
+            )
+        if output is Output.table:
+            print_forecast(issued.forecast, console())
+        else:
+            emit(issued.summary, output)
+
+
+@app.command()
+def report(
+    file: JobFile,
+    workdir: WorkDir = DEFAULT_WORKDIR,
+    run_id: Annotated[str | None, typer.Option("--run", help="Run to show; default: the newest.")] = None,
+    path: Annotated[bool, typer.Option("--path", help="Print only where the HTML report is.")] = False,
+    output: Form = Output.table,
+) -> None:
+    """Show what a run found."""
+    with faults_end_the_command():
+        job = load_job(file)
+        from presage.report.terminal import print_scorecard
+        from presage.steps.history import open_run
+
+        found = open_run(job, workdir=workdir, run_id=run_id)
+        if path:
+            typer.echo(found.directory / "report.html")
+        elif output is Output.table:
+            print_scorecard(found.summary.scorecard, console(), name=job.metadata.name)
+            note(f"report: {found.directory / 'report.html'}")
+        else:
+            emit(found.summary, output)
+
+
+def _moment(as_of: datetime | None) -> datetime:
+    return datetime.now(UTC) if as_of is None else as_of.replace(tzinfo=UTC)

@@ -1,0 +1,80 @@
+"""The forecast cadence: refresh the data and issue the champion's next forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from presage.errors import LakeError
+from presage.lake.tables import Lake
+from presage.models.bundle import read_bundle
+from presage.report.data import IssuedForecast
+from presage.spec.digest import procedure_digest
+from presage.spec.job import PredictionJob
+from presage.steps.forecast import ForecastSummary, forecast_summary, forecast_table, keep_forecast, next_forecast
+from presage.steps.ingest import ingest
+from presage.steps.places import replace_sources
+from presage.steps.progress import Report
+from presage.steps.promote import read_champions
+from presage.steps.run import run_job
+from presage.steps.select import build_frame
+from presage.steps.workdir import BUNDLE, WorkDirectory, storage_faults
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A forecast in the report's form and in that of programs."""
+
+    forecast: IssuedForecast
+    summary: ForecastSummary
+
+
+def issue_forecast(
+    job: PredictionJob,
+    *,
+    base: Path,
+    workdir: Path,
+    now: datetime,
+    sources: Mapping[str, str],
+    out: Path | None,
+    progress: Report,
+) -> Issued:
+    """Issue the champion's next forecast, keep it in the lake, and write it to a Parquet file where one is named.
+
+    A job without a champion, or whose procedure has changed since, is run first.
+
+    Args:
+        job: The job.
+        base: Folder that relative paths start from.
+        workdir: Directory of the lake and the runs.
+        now: When the forecast is made, UTC.
+        sources: By name, the URIs of sources that are read from another place.
+        out: Parquet file to write, with the columns of `forecast_table`.
+        progress: Told how far the step is.
+
+    Raises:
+        PresageError: As `run_job`; LakeError where the champion's bundle is damaged.
+    """
+    work = WorkDirectory(workdir)
+    champions = read_champions(work.champion(job))
+    if champions is None or champions.current.procedure != procedure_digest(job):
+        run_job(job, base=base, workdir=workdir, now=now, sources=sources, workers=None, progress=progress)
+        champions = read_champions(work.champion(job))
+    if champions is None:
+        raise LakeError("the run left no champion.", "Run the job again.")
+    champion = champions.current
+    placed = replace_sources(job, sources)
+    with work.only_run(job):
+        lake = Lake(work.lake.as_uri())
+        frame = build_frame(placed, ingest(placed, lake, base=base, now=now).bars)
+        bundle, files = read_bundle(work.run(job, champion.run) / BUNDLE)
+        forecast = next_forecast(frame, bundle, files)
+        table = forecast_table(forecast)
+        keep_forecast(lake, job, table, champion)
+    if out is not None:
+        with storage_faults(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            table.write_parquet(out)
+    return Issued(forecast=forecast, summary=forecast_summary(job, forecast, champion))

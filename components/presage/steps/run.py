@@ -1,0 +1,196 @@
+"""A run: ingest, select, train, judge, promote, forecast; it appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from presage.engine import local_engine
+from presage.evaluation.judge import conditions
+from presage.evaluation.season import default_season
+from presage.evaluation.trials import Trial, from_rows, to_rows
+from presage.lake.manifest import RunManifest, list_manifests, load_manifest, save_manifest
+from presage.lake.retention import retain
+from presage.lake.tables import Lake
+from presage.models.bundle import read_bundle
+from presage.report.data import Report as RunReport
+from presage.report.write import write_report
+from presage.spec.base import parse_frequency
+from presage.spec.digest import procedure_digest, spec_digest
+from presage.spec.job import PredictionJob
+from presage.steps.forecast import forecast_table, keep_forecast, next_forecast
+from presage.steps.history import RunSummary
+from presage.steps.ingest import Ingested, ingest
+from presage.steps.lock import lock_digest
+from presage.steps.places import replace_sources
+from presage.steps.progress import Report
+from presage.steps.promote import before_these_inputs, promote, read_champions
+from presage.steps.select import build_frame, select_features
+from presage.steps.train import train
+from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key, write_atomically
+
+_TRIALS = "trials"
+
+
+@dataclass(frozen=True)
+class DoneRun:
+    """A finished run: what it found, for people and for programs, and where its files are."""
+
+    report: RunReport
+    summary: RunSummary
+    directory: Path
+
+
+def run_job(
+    job: PredictionJob,
+    *,
+    base: Path,
+    workdir: Path,
+    now: datetime,
+    sources: Mapping[str, str],
+    workers: int | None,
+    progress: Report,
+) -> DoneRun:
+    """Turn a job into a judged forecast.
+
+    Args:
+        job: The job.
+        base: Folder that relative paths start from.
+        workdir: Directory of the lake and the runs.
+        now: When the run is made, UTC; rows known later are left out.
+        sources: By name, the URIs of sources that are read from another place.
+        workers: Tasks at a time; None for what the job's engine says.
+        progress: Told how far the run is.
+
+    Raises:
+        DataError: A source's data cannot be used as declared, or there is too little.
+        JobError: A source that is replaced is not the job's.
+        NotSupportedError: The job asks for what this version cannot do.
+        LakeConflictError: Another run of the job is going on.
+        StorageError: The work directory cannot be written to.
+    """
+    work = WorkDirectory(workdir)
+    engine = local_engine(
+        job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers}),
+        lambda done, total: progress("fitting and forecasting", done, total),
+    )
+    with work.only_run(job):
+        lake = Lake(work.lake.as_uri())
+        progress("reading sources", 0, 1)
+        ingested = ingest(replace_sources(job, sources), lake, base=base, now=now)
+        progress("reading sources", 1, 1)
+        frame = build_frame(job, ingested.bars)
+        inputs = _inputs_digest(job, ingested)
+        run_id = f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}"
+        with work.new_run(job, run_id) as directory:
+            config = select_features(job, frame, now=now, directory=directory)
+            calendar = ingested.bars[job.spec.target.source].calendar
+            trained = train(
+                job,
+                frame,
+                ingested,
+                config,
+                season=job.spec.evaluation.season
+                or default_season(parse_frequency(job.spec.frequency), weekdays=calendar == "Weekdays"),
+                history=_tried_before(lake, work, job),
+                incumbent=_incumbent(lake, work, job, inputs),
+                engine=engine,
+                now=now,
+                directory=directory,
+            )
+            scorecard = trained.scorecard
+            forecast = next_forecast(frame, *read_bundle(directory / BUNDLE))
+            summary = RunSummary(
+                job=job.metadata.name,
+                namespace=job.metadata.namespace,
+                run=run_id,
+                digest=scorecard.digest(),
+                spec_digest=spec_digest(job),
+                procedure_digest=procedure_digest(job),
+                conditions=conditions(scorecard),
+                scorecard=scorecard,
+            )
+            report = RunReport(
+                job=job.metadata.name,
+                namespace=job.metadata.namespace,
+                run=run_id,
+                digest=summary.spec_digest,
+                created_at=now,
+                scorecard=scorecard,
+                conditions=summary.conditions,
+                back_test=trained.back_test,
+                bars=ingested.bars[job.spec.target.source],
+                forecast=forecast,
+                config=config,
+            )
+            write_report(directory, report)
+            write_atomically(directory / SUMMARY, summary.model_dump_json(indent=2) + "\n")
+            trials = lake.write(_trials_table(job), to_rows(trained.trials))
+            manifest = RunManifest(
+                run=run_id,
+                job=job.metadata.name,
+                namespace=job.metadata.namespace,
+                spec_digest=summary.spec_digest,
+                procedure_digest=summary.procedure_digest,
+                tables={**ingested.tables, _TRIALS: trials},
+                seed=job.spec.seed,
+                lock_digest=lock_digest(),
+                created_at=now,
+                scorecard_digest=summary.digest,
+            )
+            save_manifest(directory, manifest)
+        champions = promote(
+            work.champion(job),
+            scorecard.verdict,
+            run=run_id,
+            inputs=inputs,
+            procedure=summary.procedure_digest,
+            now=now,
+        )
+        if champions.current.run == run_id:
+            keep_forecast(lake, job, forecast_table(forecast), champions.current)
+        _retire(lake, work, job)
+    return DoneRun(report=report, summary=summary, directory=work.run(job, run_id))
+
+
+def _trials_table(job: PredictionJob) -> str:
+    return f"{_TRIALS}/{job_key(job)}"
+
+
+def _tried_before(lake: Lake, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
+    """Return the trials that the job's newest run left: what a killed run wrote after it does not count."""
+    manifests = list_manifests(work.runs(job))
+    version = manifests[0].tables.get(_TRIALS) if manifests else None
+    return from_rows(lake.read(version)) if version is not None else ()
+
+
+def _incumbent(lake: Lake, work: WorkDirectory, job: PredictionJob, inputs: str) -> Trial | None:
+    """Return the served model's losses from the run that promoted it; None where a baseline is served."""
+    champions = before_these_inputs(read_champions(work.champion(job)), inputs)
+    if champions is None or not champions.current.promoted:
+        return None
+    champion = champions.current
+    version = load_manifest(work.run(job, champion.run) / MANIFEST).tables[_TRIALS]
+    key = (champion.procedure, champion.model)
+    return next((trial for trial in from_rows(lake.read(version)) if trial.key == key), None)
+
+
+def _inputs_digest(job: PredictionJob, ingested: Ingested) -> str:
+    """Return what pins a run's result, as hexadecimal digits: spec, data, seed, software."""
+    parts = [spec_digest(job), str(job.spec.seed), lock_digest()]
+    parts += [f"{name} {version.digest}" for name, version in sorted(ingested.tables.items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:
+    """Forget the runs beyond the job's retention, and free what no kept run needs."""
+    champions = read_champions(work.champion(job))
+    protected = () if champions is None else (champions.current.run,)
+    if len(list_manifests(work.runs(job))) > job.spec.retention.runs:
+        retained = retain(lake, work.root / "runs", keep=job.spec.retention.runs, protected=protected)
+        for directory in retained.runs:
+            shutil.rmtree(directory, ignore_errors=True)

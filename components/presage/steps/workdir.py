@@ -1,0 +1,134 @@
+"""Where a laptop keeps a job's lake, runs and champion.
+
+<workdir>/lake/                       Delta tables: raw/, bars/, trials/, forecasts/
+<workdir>/runs/<namespace>.<job>/     one directory a run; a run appears whole or not at all
+<workdir>/champions/<namespace>.<job>.json
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from presage.errors import LakeConflictError, StorageError
+from presage.spec.job import PredictionJob
+
+MANIFEST = "manifest.json"
+BUNDLE = "bundle"
+FEATURES = "features.json"
+SCORECARD = "scorecard.json"
+REPORT = "report.html"
+PREDICTIONS = "predictions.csv"
+SUMMARY = "summary.json"
+_DRAFT = ".draft-"
+
+
+def job_key(job: PredictionJob) -> str:
+    """Return the name under which a job's things are kept: namespace, a dot, the job's name."""
+    return f"{job.metadata.namespace}.{job.metadata.name}"
+
+
+class WorkDirectory:
+    """The directory that `--workdir` names."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def lake(self) -> Path:
+        """Root of the lake."""
+        return self.root / "lake"
+
+    def runs(self, job: PredictionJob) -> Path:
+        """Return the directory that holds a job's runs."""
+        return self.root / "runs" / job_key(job)
+
+    def run(self, job: PredictionJob, run_id: str) -> Path:
+        """Return the directory of one run."""
+        return self.runs(job) / run_id
+
+    def champion(self, job: PredictionJob) -> Path:
+        """Return the file that says which bundle serves a job."""
+        return self.root / "champions" / f"{job_key(job)}.json"
+
+    @contextmanager
+    def new_run(self, job: PredictionJob, run_id: str) -> Iterator[Path]:
+        """Give an empty directory to write a run into; it takes the run's name when the block ends well.
+
+        Raises:
+            StorageError: The work directory cannot be written to.
+        """
+        final = self.run(job, run_id)
+        with storage_faults(self.root):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=final.parent))
+        try:
+            with storage_faults(self.root):
+                yield draft
+                draft.chmod(0o755)
+                if final.exists():
+                    shutil.rmtree(final)
+                draft.replace(final)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def only_run(self, job: PredictionJob) -> Iterator[None]:
+        """Hold the job's lock, so that one run of it goes on at a time, and sweep up what killed runs left.
+
+        Raises:
+            LakeConflictError: Another run of the job is going on.
+            StorageError: The work directory cannot be written to.
+        """
+        runs = self.runs(job)
+        with storage_faults(self.root):
+            runs.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(runs / ".lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout as error:
+                raise LakeConflictError(
+                    f"another run of {job_key(job)} is going on in {self.root}.",
+                    "Wait for it to end, or give another --workdir.",
+                ) from error
+        try:
+            for draft in runs.glob(f"{_DRAFT}*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            yield
+        finally:
+            lock.release()
+
+
+@contextmanager
+def storage_faults(place: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into a StorageError that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {place}: {error.strerror or error}.",
+            "Free some space or give another --workdir; what was there before is unchanged.",
+        ) from error
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write a text file that is seen whole or not at all; raises StorageError."""
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        draft = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.chmod(0o644)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Runs the `presage` command as a user does: another process, real files, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "manifests" / "examples"
+PRESAGE = Path(sys.executable).with_name("presage")
+# Every fit is single-threaded; a test machine runs several commands at once.
+ENVIRONMENT = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict:
+        """What it wrote to stdout, as JSON."""
+        return json.loads(self.out)
+
+
+def presage(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: str) -> Ended:
+    """Run the command and require its exit code; no traceback may reach the user whatever happens."""
+    done = subprocess.run(
+        [PRESAGE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=ENVIRONMENT | environment,
+        timeout=300,
+        check=False,
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in ended.err + ended.out, ended.err
+    assert ended.code == code, f"exit code {ended.code} instead of {code}\n{ended.err}\n{ended.out}"
+    return ended
+
+
+def start(*words: str | Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    """Start the command in its own process group, to be interrupted or killed."""
+    return subprocess.Popen(
+        [PRESAGE, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    """The bytes of all files below a directory that outlive a command: not its locks."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
+    }

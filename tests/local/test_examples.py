@@ -1,0 +1,89 @@
+"""The other examples: an honest refusal, and jobs whose live services are replayed from real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import EXAMPLES, Ended, presage
+
+SOURCES = {
+    "btc-daily": {
+        "btc": "kraken_daily/Kraken_BTCUSD_d.csv",
+        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
+        "treasury": "fred_macro/DGS10_to2023.csv.gz",
+    },
+    "btc-monthly": {
+        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
+        "money": "fred_macro/M2SL_to2023.csv.gz",
+        "prices": "fred_macro/CPIAUCSL_to2023.csv.gz",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return presage("run", EXAMPLES / "sp500-return.yaml", "--workdir", tmp_path_factory.mktemp("w"), "-o", "json")
+
+
+def replay(name: str, shared_data: Path, workdir: Path) -> Ended:
+    words = [word for source, file in SOURCES[name].items() for word in ("--source", f"{source}={shared_data / file}")]
+    return presage("run", EXAMPLES / f"{name}.yaml", "--workdir", workdir, "-o", "json", *words)
+
+
+def coverage_of_champion(ended: Ended) -> dict[float, dict[str, float]]:
+    card = ended.json()["scorecard"]
+    champion = next(one for one in card["contenders"] if one["name"] == card["champion"]["name"])
+    return {one["level"]: one for one in champion["coverage"]}
+
+
+def test_the_return_is_refused_in_numbers_and_the_best_baseline_is_served(refused: Ended) -> None:
+    card = refused.json()["scorecard"]
+    promoted = next(condition for condition in refused.json()["conditions"] if condition["type"] == "Promoted")
+    assert promoted["status"] == "False"
+    assert promoted["reason"] == "NotBetterThanBaseline"
+    assert any(character.isdigit() for character in promoted["message"])
+    assert card["champion"]["name"] == card["baseline"]["name"]
+    assert card["test"]["p_value"] > 0.05
+    serving = next(condition for condition in refused.json()["conditions"] if condition["type"] == "Serving")
+    assert (serving["status"], serving["reason"]) == ("True", "BaselineServed")
+
+
+def test_the_intervals_of_the_refused_job_hold_too(refused: Ended) -> None:
+    levels = coverage_of_champion(refused)
+    for level in (0.8, 0.95):
+        assert levels[level]["lower"] <= levels[level]["coverage"] <= levels[level]["upper"], levels[level]
+
+
+def test_require_promotion_ends_with_3_and_still_tells_what_was_found(tmp_path: Path) -> None:
+    ended = presage(
+        "run", EXAMPLES / "sp500-return.yaml", "--workdir", tmp_path, "--require-promotion", "-o", "json", code=3
+    )
+    assert ended.json()["scorecard"]["verdict"]["promoted"] is False
+
+
+def test_btc_daily_runs_on_real_price_chain_and_rate_series(shared_data: Path, tmp_path: Path) -> None:
+    ended = replay("btc-daily", shared_data, tmp_path)
+    card = ended.json()["scorecard"]
+    assert card["horizon"] == 7
+    assert {source["name"]: source["gaps"] > 0 for source in card["sources"]}["btc"], "Kraken's 13-day hole is listed"
+    levels = coverage_of_champion(ended)
+    for level in (0.8, 0.95):
+        assert levels[level]["lower"] <= levels[level]["coverage"] <= levels[level]["upper"], levels[level]
+    # A random walk's own MAPE over a week is what any claim about BTC has to be held against.
+    naive = next(one for one in card["contenders"] if one["name"] == "naive")
+    assert 2 < naive["steps"][0]["metrics"]["mape"] < naive["steps"][6]["metrics"]["mape"] < 12
+
+
+def test_btc_monthly_has_too_few_months_for_a_verdict_and_says_so(shared_data: Path, tmp_path: Path) -> None:
+    card = replay("btc-monthly", shared_data, tmp_path).json()["scorecard"]
+    assert card["verdict"]["reason"] == "InsufficientEvidence"
+    assert card["evidence"]["effective"] < card["evidence"]["required"]
+    assert card["champion"]["name"] == card["baseline"]["name"]
+    assert any("revised" in caveat for caveat in card["caveats"])
+
+
+def test_a_live_service_that_this_version_cannot_read_is_named_with_the_way_out(tmp_path: Path) -> None:
+    ended = presage("run", EXAMPLES / "btc-daily.yaml", "--workdir", tmp_path, code=2)
+    assert "http" in ended.err
+    assert "--source btc=" in ended.err
