@@ -1,0 +1,1 @@
+"""What a run found, shown to people: a self-contained page, terminal tables and files."""

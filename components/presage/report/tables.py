@@ -1,0 +1,52 @@
+"""Actual against predicted, as CSV."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from presage.evaluation.backtest import BackTest
+
+_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def predictions_csv(back_test: BackTest, champion: str) -> str:
+    """Return every forecast of a back-test beside what came, as CSV (UTF-8, header, LF line ends).
+
+    One row an origin and step ahead, by origin, then step. Columns: `series`, `issued_at` and `target_time` (ISO 8601,
+    UTC), `step` (from 1), `fold` (0 only calibrates), `scored` (whether the row counts), `actual`, one column a
+    contender with its mean forecast under its name, and the champion's quantiles `q0.05`, ... All values are levels in
+    the target's unit; a cell is empty where there is no value.
+
+    Text that a spreadsheet would run as a formula starts with an apostrophe (OWASP, "CSV Injection").
+
+    Args:
+        back_test: The forecasts.
+        champion: Name of the contender whose quantiles are written; raises KeyError where there is none.
+    """
+    frame, rows = back_test.frame, back_test.rows
+    steps = frame.horizon
+    numbers = {name: forecasts.mean.ravel() for name, forecasts in back_test.forecasts.items()}
+    quantiles = back_test.forecasts[champion].quantiles
+    for place, probability in enumerate(back_test.probabilities):
+        numbers[f"q{probability:.12g}"] = quantiles[:, :, place].ravel()
+    table = pl.DataFrame(
+        {
+            "series": [guarded(frame.series)] * (len(rows) * steps),
+            "issued_at": np.repeat(frame.origin[rows], steps),
+            "target_time": frame.target_time[rows].ravel(),
+            "step": np.tile(np.arange(1, steps + 1), len(rows)),
+            "fold": np.repeat(back_test.fold, steps),
+            "scored": np.repeat(back_test.scored, steps),
+            "actual": frame.target_level[rows].ravel(),
+        },
+        schema_overrides={"series": pl.String},
+    )
+    values = [pl.Series(guarded(name), column, dtype=pl.Float64) for name, column in numbers.items()]
+    times = pl.col("issued_at", "target_time").dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ")
+    return table.with_columns(times, *values).with_columns(pl.selectors.float().fill_nan(None)).write_csv()
+
+
+def guarded(text: str) -> str:
+    """Return text that no spreadsheet runs as a formula."""
+    return f"'{text}" if text.startswith(_RISKY) else text

@@ -1,0 +1,130 @@
+"""The report as terminal tables that fit 80 columns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from presage.evaluation.scorecard import Scorecard
+from presage.report import grids
+from presage.report.data import IssuedForecast, Report
+from presage.report.facts import (
+    evidence_sentence,
+    forecast_sentence,
+    headline,
+    key_numbers,
+    outcome,
+    reason,
+    shown_interval,
+)
+from presage.report.grid import Grid
+from presage.report.numbers import count, listing, moment
+
+ROWS_SHOWN: Final = 24
+_INDENT: Final = 2
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print a run: the verdict, its numbers, the newest forecast, and what they stand on.
+
+    Plain where the console is no terminal. What comes from data can neither style the text nor steer the terminal.
+    """
+    _verdict(report.scorecard, console, f"{report.namespace}/{report.job}")
+    if report.forecast is not None:
+        _forecast(report.scorecard, report.forecast, console)
+    _details(report.scorecard, console)
+    _heading("How to reproduce it", console)
+    for key, value in (("run", report.run), ("job", report.digest), ("scorecard", report.scorecard.digest())):
+        _paragraph(key, console, style="dim")
+        _paragraph(value, console, indent=2 * _INDENT)
+
+
+def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
+    """Print a scorecard alone: the verdict first, then its numbers and tables; `name` says whose it is."""
+    _verdict(scorecard, console, name)
+    _details(scorecard, console)
+
+
+def print_forecast(forecast: IssuedForecast, console: Console) -> None:
+    """Print a forecast alone, a row a bar."""
+    console.print(Text(printable(f"{forecast.series}, issued at {moment(forecast.issued_at)} UTC"), "bold"))
+    _table(grids.forecast_steps(forecast), console)
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing can steer a terminal: a replacement mark stands for each control character."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _verdict(scorecard: Scorecard, console: Console, name: str) -> None:
+    style = "bold green" if scorecard.verdict.promoted else "bold yellow"
+    console.print(Text.assemble((outcome(scorecard).upper(), style), "  ", (printable(name), "dim")))
+    _paragraph(f"{headline(scorecard)}.", console, style="bold")
+    _paragraph(reason(scorecard), console)
+    console.print()
+    numbers = Table.grid(padding=(0, 2))
+    for one in key_numbers(scorecard):
+        parts = ((one.name, ""), (one.value, "bold"), (one.note, "dim"))
+        numbers.add_row(*(Text(printable(part), style) for part, style in parts))
+    console.print(Padding(numbers, (0, 0, 0, _INDENT), expand=False))
+
+
+def _forecast(scorecard: Scorecard, forecast: IssuedForecast, console: Console) -> None:
+    _heading("Live forecast", console)
+    _paragraph(forecast_sentence(scorecard, forecast), console)
+    if len(forecast.mean) > 1:
+        watched = shown_interval(scorecard, forecast.probabilities)
+        _table(grids.forecast_steps(forecast, scorecard.unit, watched), console, scorecard.unit)
+
+
+def _details(scorecard: Scorecard, console: Console) -> None:
+    _heading("Evidence", console)
+    _paragraph(evidence_sentence(scorecard), console)
+    _table(grids.contenders(scorecard), console, scorecard.unit)
+    _table(grids.folds(scorecard), console, scorecard.unit)
+    if scorecard.horizon > 1:
+        _table(grids.steps(scorecard), console, scorecard.unit)
+    _table(grids.coverage(scorecard), console, scorecard.unit)
+    _heading("Features kept", console)
+    _paragraph(listing(scorecard.features), console)
+    _table(grids.dropped(scorecard), console)
+    _table(grids.sources(scorecard), console)
+    if scorecard.caveats:
+        _heading("Caveats", console)
+    for caveat in scorecard.caveats:
+        _paragraph(caveat, console)
+
+
+def _heading(title: str, console: Console) -> None:
+    console.print()
+    console.print(Text(printable(title), "bold"))
+
+
+def _paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
+    for line in Text(printable(text), style).wrap(console, console.width - indent):
+        line.rstrip()
+        console.print(Text(" " * indent) + line)
+
+
+def _table(grid: Grid, console: Console, unit: str = "") -> None:
+    """Print the narrow columns of a grid; the unit that many columns share is said once, in the heading."""
+    if not grid.rows:
+        return
+    shared = unit and any(column.unit == unit for column in grid.columns)
+    _heading(f"{grid.title} (values in {unit})" if shared and unit != "%" else grid.title, console)
+    shown = [place for place, column in enumerate(grid.columns) if column.narrow]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in (grid.columns[place] for place in shown):
+        number = column.kind == "number"
+        parts = (column.name, "" if column.unit == unit and unit != "%" else column.unit)
+        heading = Text("\n".join(printable(part) for part in parts if part))
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for place, row in enumerate(grid.rows[:ROWS_SHOWN]):
+        table.add_row(*(Text(printable(row[cell])) for cell in shown), style="bold" if place == grid.marked else "")
+    console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
+    if len(grid.rows) > ROWS_SHOWN:
+        _paragraph(f"and {count(len(grid.rows) - ROWS_SHOWN, 'row')} more, in the report", console, style="dim")
