@@ -113,6 +113,31 @@ class Frame:
         return replace(self, features=self.features[:, columns], feature_names=names)
 
 
+def to_table(frame: Frame) -> pl.DataFrame:
+    """Return a frame as a table, one row an origin.
+
+    Columns: series, time and known_at (the origin) as in the row contract, level, each feature under its own name, and
+    `outcome_1`, `outcome_1_time`, `outcome_1_known_at` and so on for each step ahead; what is not known is null.
+    """
+    columns: dict[str, pl.Series] = {
+        SERIES: pl.Series([frame.series]).new_from_index(0, len(frame)),
+        TIME: _timestamps(frame.time),
+        KNOWN_AT: _timestamps(frame.origin),
+        "level": pl.Series(frame.level).fill_nan(None),
+    }
+    for place, name in enumerate(frame.feature_names):
+        columns[name] = pl.Series(frame.features[:, place]).fill_nan(None)
+    for step in range(frame.horizon):
+        columns[f"outcome_{step + 1}"] = pl.Series(frame.target_level[:, step]).fill_nan(None)
+        columns[f"outcome_{step + 1}_time"] = _timestamps(frame.target_time[:, step])
+        columns[f"outcome_{step + 1}_known_at"] = _timestamps(frame.target_known_at[:, step])
+    return pl.DataFrame(columns)
+
+
+def _timestamps(times: TimeArray) -> pl.Series:
+    return pl.Series(times.astype("datetime64[us]")).dt.replace_time_zone("UTC")
+
+
 def to_change(transform: TransformName, level: FloatArray, outcome: FloatArray) -> FloatArray:
     """Return outcomes as a model learns them.
 

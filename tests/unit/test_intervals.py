@@ -273,6 +273,20 @@ def test_a_live_forecast_gets_the_quantiles_that_the_back_test_gives_its_origin(
     np.testing.assert_array_equal(issue(state, frame.level[newest], mean[newest]), quantiles[newest])
 
 
+def test_no_quantile_falls_below_the_declared_minimum_and_coverage_stays():
+    frame = real_frame("volatility", 1)
+    settings = {"transform": "Level", "probabilities": PROBABILITIES, "intervals": Intervals(levels=LEVELS)}
+    rows, mean = np.arange(len(frame)), naive(frame)
+    free, free_state = calibrate(frame, rows, mean, **settings)
+    bounded, state = calibrate(frame, rows, mean, minimum=0.0, **settings)
+    assert np.nanmin(free) < 0 <= np.nanmin(bounded)
+    inside = free[:, :, 0] <= frame.target_level
+    np.testing.assert_array_equal(inside, bounded[:, :, 0] <= frame.target_level)
+    np.testing.assert_array_equal(
+        issue(state, 0.1, np.array([0.1])), np.maximum(issue(free_state, 0.1, np.array([0.1])), 0.0)
+    )
+
+
 def test_the_state_survives_json():
     frame = real_frame("volatility", 2)
     _, state = calibrate(

@@ -10,6 +10,7 @@ import typer
 
 from presage import __version__
 from presage.cli.faults import NOT_PROMOTED, faults_end_the_command
+from presage.cli.logs import set_up_logs
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.spec.load import load_job
 
@@ -55,6 +56,7 @@ def main() -> None:
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    set_up_logs()
     if version:
         typer.echo(f"presage {__version__}")
         raise typer.Exit

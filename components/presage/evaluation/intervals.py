@@ -56,6 +56,7 @@ class IntervalState:
     transform: TransformName
     probabilities: tuple[float, ...]
     offsets: tuple[tuple[float, ...], ...]
+    minimum: float | None = None
 
 
 def quantile_probabilities(levels: Sequence[float]) -> FloatArray:
@@ -72,6 +73,7 @@ def calibrate(
     transform: TransformName,
     probabilities: FloatArray,
     intervals: Intervals,
+    minimum: float | None = None,
 ) -> tuple[FloatArray, IntervalState]:
     """Give every forecast its quantiles, from residuals known at its origin only.
 
@@ -82,6 +84,7 @@ def calibrate(
         transform: The target's transform.
         probabilities: (q,) float64; ascending, such as `quantile_probabilities` gives.
         intervals: Window, in residuals, and learning rate.
+        minimum: Level that no quantile falls below; None for no such bound.
 
     Returns:
         Quantiles as levels, (r, h, q) float64, non-decreasing in the last axis, NaN where fewer than 20 residuals were
@@ -93,12 +96,15 @@ def calibrate(
     moments = np.append(frame.origin[rows], frame.origin[-1:])
     known = _in_known_order(residual, frame.target_known_at[rows], moments)
     offsets = _offsets(known, probabilities, intervals)
-    quantiles = to_level(transform, level[:, :, np.newaxis], expected[:, :, np.newaxis] + offsets[:-1])
+    quantiles = _bounded(
+        to_level(transform, level[:, :, np.newaxis], expected[:, :, np.newaxis] + offsets[:-1]), minimum
+    )
     newest = offsets[-1]
     state = IntervalState(
         transform=transform,
         probabilities=tuple(probabilities.tolist()),
         offsets=tuple(tuple(step) for step in newest.tolist()) if np.isfinite(newest).all() else (),
+        minimum=minimum,
     )
     return quantiles, state
 
@@ -118,7 +124,13 @@ def issue(state: IntervalState, level: float, mean: FloatArray) -> FloatArray:
         return np.full((len(mean), len(state.probabilities)), np.nan)
     origin = np.full((len(mean), 1), level, dtype=np.float64)
     expected = to_change(state.transform, origin, mean[:, np.newaxis])
-    return to_level(state.transform, origin, expected + np.array(state.offsets, dtype=np.float64))
+    quantiles = to_level(state.transform, origin, expected + np.array(state.offsets, dtype=np.float64))
+    return _bounded(quantiles, state.minimum)
+
+
+def _bounded(quantiles: FloatArray, minimum: float | None) -> FloatArray:
+    # The bound is never crossed by an outcome, so that coverage stays as it is.
+    return quantiles if minimum is None else np.maximum(quantiles, minimum)
 
 
 @dataclass(frozen=True)

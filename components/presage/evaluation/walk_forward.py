@@ -68,6 +68,7 @@ def back_test(frame: Frame, spec: PredictionJobSpec, *, season: int, engine: Eng
             transform=task.transform,
             probabilities=probabilities,
             intervals=spec.evaluation.intervals,
+            minimum=spec.target.minimum,
         )
         forecasts[contender.name] = Forecasts(
             name=contender.name,

@@ -59,6 +59,8 @@ class ConformalState(_Part):
     offsets: tuple[tuple[float, ...], ...] = ()
     """For each step ahead, the offset of each quantile, in the terms of the transform; empty where the intervals were
     not calibrated."""
+    minimum: float | None = None
+    """Level that no quantile falls below."""
 
     @model_validator(mode="after")
     def _offsets_fit_the_probabilities(self) -> ConformalState:

@@ -30,6 +30,8 @@ class Target(SpecModel):
     """What models learn: the level, or its change from the origin to the forecast period."""
     horizon: Annotated[int, Field(ge=1, le=1000)] = 1
     """Bars ahead; every bar up to it is forecast."""
+    minimum: float | None = None
+    """Value that the target cannot be below, such as 0 for a volatility; quantiles stop there. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Rule("self.horizon > 0", "horizon must be greater than 0", ".horizon"),)
 

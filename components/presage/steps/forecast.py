@@ -100,8 +100,12 @@ def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion:
     """Append a forecast to the lake; issuing it again adds nothing."""
     lake.append_unique(
         f"forecasts/{job_key(job)}",
-        table.with_columns(pl.lit(champion.model).alias("model"), pl.lit(champion.run).alias("run")),
-        key=(SERIES, "issued_at", "target_time", "run"),
+        table.with_columns(
+            pl.lit(champion.model).alias("model"),
+            pl.lit(champion.run).alias("run"),
+            pl.lit(champion.inputs).alias("inputs"),
+        ),
+        key=(SERIES, "issued_at", "target_time", "model", "inputs"),
     )
 
 
@@ -112,6 +116,7 @@ def _quantiles(bundle: Bundle, level: float, mean: FloatArray) -> FloatArray:
         transform=bundle.transform,
         probabilities=bundle.conformal.probabilities,
         offsets=bundle.conformal.offsets,
+        minimum=bundle.conformal.minimum,
     )
     return issue(state, level, mean)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from presage.engine import local_engine
 from presage.evaluation.judge import conditions
 from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, from_rows, to_rows
+from presage.frame import Frame, to_table
 from presage.lake.manifest import RunManifest, list_manifests, load_manifest, save_manifest
 from presage.lake.retention import retain
-from presage.lake.tables import Lake
+from presage.lake.tables import Lake, TableVersion
 from presage.models.bundle import read_bundle
 from presage.report.data import Report as RunReport
 from presage.report.write import write_report
@@ -34,6 +36,7 @@ from presage.steps.train import train
 from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key, write_atomically
 
 _TRIALS = "trials"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ def run_job(
         frame = build_frame(job, ingested.bars)
         inputs = _inputs_digest(job, ingested)
         run_id = f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}"
+        names = {"job": job_key(job), "run": run_id}
+        for source in ingested.summaries:
+            _LOG.info(
+                "source read", extra={**names, "source": source.name, "bars": source.rows, "digest": source.digest}
+            )
         with work.new_run(job, run_id) as directory:
             config = select_features(job, frame, now=now, directory=directory)
             calendar = ingested.bars[job.spec.target.source].calendar
@@ -93,7 +101,6 @@ def run_job(
                 job,
                 frame,
                 ingested,
-                config,
                 season=job.spec.evaluation.season
                 or default_season(parse_frequency(job.spec.frequency), weekdays=calendar == "Weekdays"),
                 history=_tried_before(lake, work, job),
@@ -136,7 +143,7 @@ def run_job(
                 namespace=job.metadata.namespace,
                 spec_digest=summary.spec_digest,
                 procedure_digest=summary.procedure_digest,
-                tables={**ingested.tables, _TRIALS: trials},
+                tables={**ingested.tables, **_derived(lake, job, ingested, frame), _TRIALS: trials},
                 seed=job.spec.seed,
                 lock_digest=lock_digest(),
                 created_at=now,
@@ -153,8 +160,24 @@ def run_job(
         )
         if champions.current.run == run_id:
             keep_forecast(lake, job, forecast_table(forecast), champions.current)
+        verdict = scorecard.verdict
+        _LOG.info(
+            "run finished",
+            extra=names
+            | {"digest": summary.digest, "promoted": verdict.promoted, "reason": verdict.reason}
+            | {"champion": champions.current.model},
+        )
         _retire(lake, work, job)
     return DoneRun(report=report, summary=summary, directory=work.run(job, run_id))
+
+
+def _derived(lake: Lake, job: PredictionJob, ingested: Ingested, frame: Frame) -> dict[str, TableVersion]:
+    """Write the bars and the frame that the run was made of; what they already hold is not written again."""
+    tables = {
+        f"bars/{name}": lake.write(f"bars/{job_key(job)}/{name}", bars.rows) for name, bars in ingested.bars.items()
+    }
+    tables["frame"] = lake.write(f"frames/{job_key(job)}", to_table(frame))
+    return tables
 
 
 def _trials_table(job: PredictionJob) -> str:

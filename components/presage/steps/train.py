@@ -16,14 +16,14 @@ from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
 from presage.evaluation.trials import Trial, merge
 from presage.evaluation.walk_forward import back_test
-from presage.features.config import FeatureConfig
+from presage.features.config import from_json
 from presage.frame import Frame
 from presage.models.bundle import Bundle, ConformalState, write_bundle
 from presage.models.contract import Task
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.steps.ingest import Ingested
-from presage.steps.workdir import BUNDLE
+from presage.steps.workdir import BUNDLE, FEATURES
 from presage.tasks import Engine
 
 
@@ -46,7 +46,6 @@ def train(
     job: PredictionJob,
     frame: Frame,
     ingested: Ingested,
-    config: FeatureConfig,
     *,
     season: int,
     history: Sequence[Trial],
@@ -61,17 +60,17 @@ def train(
         job: The job.
         frame: The target's frame.
         ingested: What the sources gave.
-        config: Features that were selected on all that is known.
         season: Bars in a season.
         history: Configurations that the job tried before.
         incumbent: The served model's losses, where a candidate is served.
         engine: What runs the fits.
         now: When the run is made, UTC.
-        directory: The run's directory, which gets the bundle.
+        directory: The run's directory, which holds the feature config and gets the bundle.
 
     Raises:
         DataError: There is too little to train or to judge on.
     """
+    config = from_json((directory / FEATURES).read_text())
     tested = back_test(frame, job.spec, season=season, engine=engine)
     target = job.spec.target
     scorecard, trials = judge(
@@ -121,10 +120,9 @@ def _conformal(job: PredictionJob, tested: BackTest, champion: str) -> Conformal
         transform=job.spec.target.transform,
         probabilities=tested.probabilities,
         intervals=job.spec.evaluation.intervals,
+        minimum=job.spec.target.minimum,
     )
-    if np.isnan(state.offsets).any():
-        return ConformalState()
-    return ConformalState(probabilities=state.probabilities, offsets=state.offsets)
+    return ConformalState(probabilities=state.probabilities, offsets=state.offsets, minimum=state.minimum)
 
 
 def _moment(time: np.datetime64) -> datetime:

@@ -1,6 +1,6 @@
 """Where a laptop keeps a job's lake, runs and champion.
 
-<workdir>/lake/                       Delta tables: raw/, bars/, trials/, forecasts/
+<workdir>/lake/                       Delta tables: raw/, bars/, frames/, trials/, forecasts/
 <workdir>/runs/<namespace>.<job>/     one directory a run; a run appears whole or not at all
 <workdir>/champions/<namespace>.<job>.json
 """
