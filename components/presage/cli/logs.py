@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-import time
+from datetime import UTC, datetime
 
 LEVEL = "PRESAGE_LOG_LEVEL"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -15,12 +15,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 class KeyValueFormatter(logging.Formatter):
     """Formats a record as time, level, event and the event's own fields; text with spaces is quoted."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         fields = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
+            "time": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},

@@ -1,4 +1,4 @@
-"""Bars: rows of one period each, made from rows of the same or a finer period."""
+"""What bars are, as values: the bars themselves, their calendar and their gaps."""
 
 from __future__ import annotations
 
