@@ -1,0 +1,135 @@
+"""Run manifests: what a run read and found, and the commit of all its tables at once.
+
+Each table commits by itself; a run's tables belong together from the moment its manifest stands in its directory. A
+version of a table that no manifest names is not part of any run.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from datetime import UTC
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from presage.errors import LakeError
+from presage.lake.storage import storage_errors
+from presage.lake.tables import TableVersion
+
+MANIFEST = "manifest.json"
+
+
+class RunManifest(BaseModel):
+    """What pins a run: the same spec, data, seed and lock give the same scorecard."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: Literal["v1"] = "v1"
+    run: str
+    """Run id, unique in its job."""
+    job: str
+    """Name of the job."""
+    namespace: str
+    """Namespace of the job."""
+    spec_digest: str
+    """Digest of the job's spec."""
+    procedure_digest: str
+    """Digest of the part of the spec that the gate judges."""
+    tables: dict[str, TableVersion]
+    """The versions that the run used or wrote, by the run's own name for each, such as the source's."""
+    seed: int
+    """Seed of everything random."""
+    lock_digest: str
+    """Digest of the software that the run ran on."""
+    created_at: AwareDatetime
+    """When the run began, UTC."""
+    scorecard_digest: str | None = None
+    """Digest of what the run found; None for a run without a scorecard."""
+
+
+class _Versioned(BaseModel):
+    """The part of a manifest that every version has."""
+
+    version: str
+
+
+def save_manifest(directory: Path, manifest: RunManifest) -> Path:
+    """Write a manifest into its run's directory; it is there whole or not at all, also after a power cut.
+
+    Args:
+        directory: The run's directory; it is made where it is missing. A manifest that it holds is replaced.
+        manifest: What to write.
+
+    Returns:
+        Path of the file, `manifest.json`.
+
+    Raises:
+        StorageError: The disk is full, read-only or closed to this user.
+    """
+    path = directory / MANIFEST
+    with storage_errors(str(path)):
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{MANIFEST}-", dir=directory)
+        draft = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(manifest.model_dump_json(indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.chmod(0o644)
+            draft.replace(path)
+            _sync(directory)
+        finally:
+            draft.unlink(missing_ok=True)
+    return path
+
+
+def load_manifest(path: Path) -> RunManifest:
+    """Read a manifest.
+
+    Raises:
+        LakeError: There is none, it is damaged, or a newer Presage wrote it.
+    """
+    try:
+        text = path.read_bytes()
+        version = _Versioned.model_validate_json(text).version
+        manifest = RunManifest.model_validate_json(text) if version == "v1" else None
+    except (OSError, ValidationError) as error:
+        raise LakeError(
+            f"The run manifest {path} cannot be read: {str(error).splitlines()[0]}.",
+            "Restore it from a copy, or delete the run's directory and run the job again.",
+        ) from error
+    if manifest is None:
+        raise LakeError(
+            f"The run manifest {path} has the version {version!r}, and this Presage reads v1.",
+            "Use the Presage that wrote it, or a newer one.",
+        )
+    return manifest.model_copy(update={"created_at": manifest.created_at.astimezone(UTC)})
+
+
+def find_manifests(directory: Path) -> tuple[Path, ...]:
+    """Return the paths of all manifests below a directory, sorted; hidden directories hold drafts and do not count."""
+    found = directory.glob(f"**/{MANIFEST}")
+    return tuple(
+        sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts))
+    )
+
+
+def list_manifests(directory: Path) -> tuple[RunManifest, ...]:
+    """Return all manifests below a directory, the newest first; none where there is no directory.
+
+    Raises:
+        LakeError: One of them cannot be read.
+    """
+    manifests = (load_manifest(path) for path in find_manifests(directory))
+    return tuple(sorted(manifests, key=lambda manifest: (manifest.created_at, manifest.run), reverse=True))
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
