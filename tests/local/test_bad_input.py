@@ -168,3 +168,18 @@ def test_each_fault_of_a_job_file_names_its_field(old: str, new: str, words: lis
         ended = presage(command[0], place / "job.yaml", *command[1:], code=2)
         for word in words:
             assert word in ended.err, ended.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("frequency: 1d", "frequency: 1d\n  task: Classification", ["spec.task", "Classification", "Forecast"]),
+        ("frequency: 1d", "frequency: 1d\n  sinks: [{name: a, files: {uri: out}}]", ["spec.sinks", "--out"]),
+        ("frequency: 1d", "frequency: 1d\n  engine: {type: dask}", ["spec.engine.type", "dask", "local"]),
+    ],
+)
+def test_what_this_version_would_leave_undone_is_refused(old: str, new: str, words: list[str], place: Path) -> None:
+    (place / "job.yaml").write_text((place / "job.yaml").read_text().replace(old, new))
+    ended = presage("run", place / "job.yaml", "--workdir", place / "work", code=2)
+    for word in words:
+        assert word in ended.err

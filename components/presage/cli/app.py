@@ -80,7 +80,9 @@ def run(
         job = load_job(file)
         if dry_run:
             from presage.steps.plan import plan, print_plan
+            from presage.steps.supported import require_supported
 
+            require_supported(job)
             made = plan(job)
             if output is Output.table:
                 print_plan(made, console())

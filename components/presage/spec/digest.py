@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import JsonValue
 
 from presage.spec.job import PredictionJob, PredictionJobSpec
-from presage.spec.sources import SOURCE_KINDS
+from presage.spec.sources import Source
 
 _PROCEDURE = (
     "task",
@@ -22,6 +23,16 @@ _PROCEDURE = (
     "evaluation",
     "seed",
 )
+
+# What a kind of source calls its data by; files and addresses are places only.
+_NAMES = {
+    "dataset": {"name"},
+    "sql": {"table", "query"},
+    "exchange": {"name", "symbols"},
+    "kafka": {"topic"},
+    "nats": {"stream", "subject"},
+    "clickhouse": {"table", "query"},
+}
 
 
 def spec_digest(job: PredictionJob) -> str:
@@ -37,15 +48,23 @@ def procedure_digest(job: PredictionJob) -> str:
     """Return the SHA-256 of what makes a job's forecasts and their judgement, in the same form.
 
     That is its task, frequency, calendar, target, features, selection, models, evaluation and seed, and its sources as
-    they are read, wherever they are. How the job is promoted, served, watched, scheduled, run and kept does not count:
-    a change of these is no new trial.
+    they are read and what they name, such as a data set or a symbol, wherever they are. How the job is promoted,
+    served, watched, scheduled, run and kept does not count: a change of these is no new trial.
     """
     content = _canonical(job.spec)
     procedure = {name: content[name] for name in _PROCEDURE}
     procedure["sources"] = [
-        source.model_dump(mode="json", by_alias=True, exclude=set(SOURCE_KINDS)) for source in job.spec.sources
+        source.model_dump(mode="json", by_alias=True, exclude=_location(source)) for source in job.spec.sources
     ]
     return _digest(procedure)
+
+
+def _location(source: Source) -> dict[str, Literal[True] | set[str]]:
+    """Return the fields of a source that say where its data is, not what it is."""
+    named = _NAMES.get(source.kind)
+    if named is None:
+        return {source.kind: True}
+    return {source.kind: set(type(getattr(source, source.kind)).model_fields) - named}
 
 
 def _canonical(spec: PredictionJobSpec) -> dict[str, JsonValue]:

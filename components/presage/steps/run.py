@@ -32,6 +32,7 @@ from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.promote import before_these_inputs, promote, read_champions
 from presage.steps.select import build_frame, select_features
+from presage.steps.supported import require_supported
 from presage.steps.train import train
 from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key, write_atomically
 
@@ -76,6 +77,7 @@ def run_job(
         LakeConflictError: Another run of the job is going on.
         StorageError: The work directory cannot be written to.
     """
+    require_supported(job)
     work = WorkDirectory(workdir)
     engine = local_engine(
         job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers}),
