@@ -1,0 +1,107 @@
+"""Which column of a table to predict, and whether its level or its change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from presage.errors import DataError
+from presage.frame import FloatArray, TransformName, value_columns
+
+_WORDS = ("close", "adjclose", "price", "value", "y")
+_PARTS = ("close", "price")
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class TargetGuess:
+    """What to predict.
+
+    Attributes:
+        column: The column.
+        why: Why this column.
+        transform: What models learn of it.
+        transform_why: Why that.
+    """
+
+    column: str
+    why: str
+    transform: TransformName
+    transform_why: str
+
+
+def guess_target(rows: pl.DataFrame, *, least: int, place: str) -> TargetGuess:
+    """Return the column to predict: by its name, such as Close or price, else the last numeric one.
+
+    Args:
+        rows: The row contract of `presage.frame`, of one series.
+        least: Values that a column must have.
+        place: What to call the table in errors.
+
+    Raises:
+        DataError: No column has enough values, or all are constant.
+    """
+    names = value_columns(rows)
+    long = [name for name in names if rows.height - rows[name].null_count() >= least]
+    if not long:
+        most = max(rows.height - rows[name].null_count() for name in names)
+        raise DataError(
+            f"{place}: no column has more than {most:,} values, and a job needs {least:,} to be judged on.",
+            "Give a longer history, or bars of a finer frequency.",
+        )
+    usable = [name for name in long if rows[name].n_unique() - bool(rows[name].null_count()) > 1]
+    if not usable:
+        raise DataError(
+            f"{place}: {_listed(long)} never changes, so that there is nothing to predict.", "Give a column that does."
+        )
+    column = _by_name(usable)
+    of = f"{len(names)} numeric columns: {_listed(names)}" if len(names) > 1 else "the one numeric column"
+    why = f"by its name, of {of}" if column else f"CHECK: the last of {of}"
+    if len(names) == 1:
+        why = of
+    column = column or usable[-1]
+    transform, transform_why = guess_transform(rows[column].drop_nulls().to_numpy())
+    return TargetGuess(column, why, transform, transform_why)
+
+
+def guess_transform(level: FloatArray) -> tuple[TransformName, str]:
+    """Return what models should learn of a series of levels, and why.
+
+    A level wanders where its lag-1 autocorrelation is at least 0.99, or, of a short history, where it is no smaller
+    than a random walk's often is: 1 - 14 / n, from the 5 % point -14 of n (rho - 1) (Fuller, Introduction to
+    Statistical Time Series, 1976, table 8.5.1). Such a level is left unbounded by what was seen of it, so its change is
+    learnt: relative where all levels are positive.
+
+    Args:
+        level: (n,) float64, in order of time, not constant.
+    """
+    correlation = lag_one_autocorrelation(level)
+    bound = min(0.99, 1 - 14 / len(level))
+    evidence = f"lag-1 autocorrelation {correlation:.4f}"
+    if correlation < bound:
+        return "Level", f"it does not wander: {evidence} < {bound:.3g}"
+    if level.min() > 0:
+        return "LogChange", f"positive, and its level wanders: {evidence} >= {bound:.3g}"
+    return "Difference", f"not always positive, and its level wanders: {evidence} >= {bound:.3g}"
+
+
+def lag_one_autocorrelation(level: FloatArray) -> float:
+    """Return the correlation of (n,) values with those just before them; 0 where it is not defined."""
+    if len(level) < 3 or np.ptp(level[1:]) == 0 or np.ptp(level[:-1]) == 0:
+        return 0.0
+    scaled = level / np.abs(level).max()
+    return float(np.corrcoef(scaled[:-1], scaled[1:])[0, 1])
+
+
+def _by_name(columns: list[str]) -> str:
+    letters = {column: re.sub(r"[^a-z]", "", column.lower()) for column in columns}
+    exact = [column for word in _WORDS for column in columns if letters[column] == word]
+    partly = [column for part in _PARTS for column in columns if part in letters[column]]
+    return next(iter([*exact, *partly]), "")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
