@@ -72,8 +72,8 @@ def make_frame(column: str, horizon: int) -> Frame:
         time=time,
         origin=time + np.timedelta64(1, "D"),
         level=level,
-        features=np.empty((count, 0)),
-        feature_names=(),
+        features=np.column_stack([level, np.where(np.arange(count) < count * 3 // 4, np.nan, level)]),
+        feature_names=CONFIG.kept,
         target_time=target_time,
         target_level=np.where(known, level[place], np.nan),
         target_known_at=np.where(known, target_time + np.timedelta64(1, "D"), np.datetime64("NaT", "us")),
@@ -304,6 +304,13 @@ def test_revised_sources_and_impossible_rows_are_caveats() -> None:
     scorecard, _ = run(make_back_test(), source=SOURCE.model_copy(update={"revised": True, "dropped": 3}))
     assert scorecard.caveats[0].startswith("sp500 is revised by its publisher")
     assert scorecard.caveats[1].startswith("3 rows of sp500")
+
+
+def test_a_feature_that_was_often_missing_is_a_caveat() -> None:
+    found, _ = run(make_back_test())
+    sentences = [sentence for sentence in found.caveats if "missing" in sentence]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("The feature mean_5 was missing at ")
 
 
 def test_folds_that_were_lost_and_few_folds_are_caveats() -> None:

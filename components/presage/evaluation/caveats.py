@@ -8,14 +8,17 @@ from presage.evaluation.numbers import count, percent
 from presage.evaluation.scorecard import Contender, SourceSummary, Verdict
 
 FEW_FOLDS = 5
+OFTEN_MISSING = 0.1
 
 
 def caveats(
     cards: Mapping[str, Contender],
     verdict: Verdict,
+    *,
     sources: tuple[SourceSummary, ...],
     overflowing: tuple[str, ...],
     untested: int,
+    missing: Mapping[str, float],
 ) -> tuple[str, ...]:
     """Return the caveats, one sentence each.
 
@@ -25,6 +28,7 @@ def caveats(
         sources: What each source gave.
         overflowing: Candidates that were left out because their forecasts are too large to be scored.
         untested: Configurations tried before that could not be in the test.
+        missing: By feature of the final training window, the share of scored origins at which it was missing.
     """
     champion = cards[verdict.champion]
     baselines = sum(card.baseline for card in cards.values())
@@ -39,6 +43,11 @@ def caveats(
             f"{count(source.dropped)} rows of {source.name} that cannot be true were left out."
             for source in sources
             if source.dropped
+        ),
+        *(
+            f"The feature {name} was missing at {percent(share)} of scored origins."
+            for name, share in missing.items()
+            if share > OFTEN_MISSING
         ),
         *(f"{name} was left out: its forecasts are too large to be scored." for name in overflowing),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from presage.evaluation.backtest import BackTest, FeatureConfig
 from presage.evaluation.caveats import caveats
 from presage.evaluation.conditions import conditions
@@ -124,9 +126,22 @@ def judge(
         features=config.kept,
         dropped=tuple(DroppedFeature(name=dropped.name, reason=dropped.reason) for dropped in config.dropped),
         sources=sources,
-        caveats=caveats(cards, verdict, sources, scored.overflowing, untested),
+        caveats=caveats(
+            cards,
+            verdict,
+            sources=sources,
+            overflowing=scored.overflowing,
+            untested=untested,
+            missing=_missing(back_test, config),
+        ),
     )
     return scorecard, own
+
+
+def _missing(back_test: BackTest, config: FeatureConfig) -> dict[str, float]:
+    """Return the share of scored origins at which each kept feature was missing."""
+    scored = back_test.frame.with_features(config.kept).features[back_test.rows[back_test.scored]]
+    return dict(zip(config.kept, np.isnan(scored).mean(axis=0).tolist(), strict=True))
 
 
 def _trial(scored: Scored, name: str, procedure: str, spec: PredictionJobSpec) -> Trial:
