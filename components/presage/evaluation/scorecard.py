@@ -163,7 +163,7 @@ class Verdict(Card):
     message: str
     """The reason in numbers, one sentence."""
     champion: str
-    """What is served: the promoted candidate, else the best baseline."""
+    """What is served: the promoted candidate, else the best baseline, or an incumbent that stays."""
     candidate: str | None
     """The best candidate."""
     baseline: str
