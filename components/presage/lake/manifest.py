@@ -6,8 +6,6 @@ version of a table that no manifest names is not part of any run.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import UTC
 from pathlib import Path
 from typing import Literal
@@ -15,7 +13,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from presage.errors import LakeError
-from presage.lake.storage import storage_errors
+from presage.files import write_atomically
 from presage.lake.tables import TableVersion
 
 MANIFEST = "manifest.json"
@@ -69,20 +67,7 @@ def save_manifest(directory: Path, manifest: RunManifest) -> Path:
         StorageError: The disk is full, read-only or closed to this user.
     """
     path = directory / MANIFEST
-    with storage_errors(str(path)):
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{MANIFEST}-", dir=directory)
-        draft = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(manifest.model_dump_json(indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.chmod(0o644)
-            draft.replace(path)
-            _sync(directory)
-        finally:
-            draft.unlink(missing_ok=True)
+    write_atomically(path, manifest.model_dump_json(indent=2) + "\n")
     return path
 
 
@@ -125,11 +110,3 @@ def list_manifests(directory: Path) -> tuple[RunManifest, ...]:
     """
     manifests = (load_manifest(path) for path in find_manifests(directory))
     return tuple(sorted(manifests, key=lambda manifest: (manifest.created_at, manifest.run), reverse=True))
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

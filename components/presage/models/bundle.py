@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from presage.errors import LakeError, StorageError
+from presage.files import sync_directory
 from presage.frame import TransformName
 from presage.spec.models import ModelName, ParameterValue
 
@@ -145,9 +146,9 @@ def write_bundle(directory: Path, bundle: Bundle, files: Mapping[str, bytes]) ->
                 _write(staged / name, content)
             _write(staged / MANIFEST, (written.model_dump_json(indent=2) + "\n").encode())
             for folder, _, _ in os.walk(staged):
-                _sync(Path(folder))
+                sync_directory(Path(folder))
             _replace(directory, staged, aside=Path(beside, "old"))
-            _sync(directory.parent)
+            sync_directory(directory.parent)
     except OSError as error:
         raise StorageError(
             f"the bundle {directory} cannot be written: {error.strerror or error}.",
@@ -281,14 +282,6 @@ def _replace(directory: Path, staged: Path, *, aside: Path) -> None:
     except BaseException:
         aside.rename(directory)
         raise
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(content: bytes) -> str:

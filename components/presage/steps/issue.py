@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from presage.errors import LakeError
+from presage.files import storage_faults
 from presage.lake.tables import Lake
 from presage.models.bundle import read_bundle
 from presage.report.data import IssuedForecast
@@ -20,7 +21,7 @@ from presage.steps.progress import Report
 from presage.steps.promote import read_champions
 from presage.steps.run import run_job
 from presage.steps.select import build_frame
-from presage.steps.workdir import BUNDLE, WorkDirectory, storage_faults
+from presage.steps.workdir import BUNDLE, WorkDirectory
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from presage.errors import LakeError
 from presage.evaluation.scorecard import Reason, Verdict
-from presage.steps.workdir import write_atomically
+from presage.files import write_atomically
 
 HISTORY_AT_MOST = 50
 

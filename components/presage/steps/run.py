@@ -14,6 +14,7 @@ from presage.engine import local_engine
 from presage.evaluation.judge import conditions
 from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, from_rows, to_rows
+from presage.files import write_atomically
 from presage.frame import Frame, to_table
 from presage.lake.manifest import RunManifest, list_manifests, load_manifest, save_manifest
 from presage.lake.retention import retain
@@ -34,7 +35,7 @@ from presage.steps.promote import before_these_inputs, promote, read_champions
 from presage.steps.select import build_frame, select_features
 from presage.steps.supported import require_supported
 from presage.steps.train import train
-from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key, write_atomically
+from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key
 
 _TRIALS = "trials"
 _LOG = logging.getLogger(__name__)

@@ -14,9 +14,10 @@ from presage.evaluation.contenders import training_window
 from presage.features.build import build_frames
 from presage.features.config import FeatureConfig, to_json
 from presage.features.selection import select
+from presage.files import write_atomically
 from presage.frame import Frame
 from presage.spec.job import PredictionJob
-from presage.steps.workdir import FEATURES, write_atomically
+from presage.steps.workdir import FEATURES
 
 
 def build_frame(job: PredictionJob, bars: Mapping[str, Bars]) -> Frame:

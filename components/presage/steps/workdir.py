@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from presage.errors import LakeConflictError, StorageError
+from presage.errors import LakeConflictError
+from presage.files import storage_faults
 from presage.spec.job import PredictionJob
 
 MANIFEST = "manifest.json"
@@ -103,32 +103,3 @@ class WorkDirectory:
             yield
         finally:
             lock.release()
-
-
-@contextmanager
-def storage_faults(place: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write into a StorageError that names the place."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {place}: {error.strerror or error}.",
-            "Free some space or give another --workdir; what was there before is unchanged.",
-        ) from error
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Write a text file that is seen whole or not at all; raises StorageError."""
-    with storage_faults(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        draft = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.chmod(0o644)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
