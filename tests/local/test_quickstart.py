@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
-from commands import EXAMPLES, Ended, content, presage
+from commands import EXAMPLES, PRESAGE, Ended, content, presage
 
 from presage.lake.manifest import load_manifest
 from presage.models.bundle import read_bundle
@@ -159,3 +160,10 @@ def test_run_as_of_an_earlier_day_knows_nothing_later(tmp_path: Path) -> None:
     card = ended.json()["scorecard"]
     assert card["end"] < "2016-01-01"
     assert all(source["end"] < "2016-01-01" for source in card["sources"])
+
+
+def test_a_reader_that_goes_away_is_no_failure(workdir: Path, first: Ended) -> None:
+    shell = f"{PRESAGE} report {QUICKSTART} --workdir {workdir} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("PROMOTED")
+    assert (done.returncode, "Traceback" in done.stderr, "error" in done.stderr.lower()) == (0, False, False)

@@ -234,7 +234,7 @@ def test_more_than_a_gibibyte_is_not_written(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"created_at": datetime(2019, 1, 1)},  # noqa: DTZ001 - without a zone on purpose
+        {"created_at": datetime(2019, 1, 1)},
         {"train_end": datetime(1998, 1, 1, tzinfo=UTC)},
         {"horizon": 3},
         {"transform": "Ratio"},

@@ -517,3 +517,15 @@ def test_a_panel_of_stocks_has_a_series_a_ticker(shared_data):
     assert read_back.dropped == 1
     with pytest.raises(DataError, match="`series`"):
         read_rows(stocks.model_copy(update={"series": None}), frequency=parse_frequency("1d"), base=shared_data)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("close", "Close"), "the columns 'close' and 'Close' differ in case only"),
+        (("Known_At",), "a value column cannot be called 'Known_At'"),
+        (("a\0b",), "zero character"),
+    ],
+)
+def test_names_that_a_table_cannot_keep_are_refused(names: tuple[str, ...], words: str) -> None:
+    assert words in refusal({"Date": ["2020-01-01"], **{name: [1.0] for name in names}})

@@ -129,8 +129,8 @@ def init(
 ) -> None:
     """Write a sensible job for a table, explaining each guess."""
     with faults_end_the_command():
+        from presage.draft.job import draft_job
         from presage.files import write_atomically
-        from presage.steps.draft import draft_job
 
         text = draft_job(table, relative_to=(out.parent if out else Path()))
         if out is None:

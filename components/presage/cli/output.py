@@ -37,9 +37,17 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+class PlainConsole(Console):
+    """A console that leaves it to the command to end well when its reader has gone away."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError; the library's own way is to exit with 1."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return the console of stdout: colours and widths of a terminal, else plain text of 100 columns."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 100)
 
 
 @contextmanager

@@ -111,13 +111,28 @@ def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]
             f"source {source.name!r}, {place}: no column holds numbers beside the time. It has: {listing}.",
             "Name the columns to keep in `columns`.",
         )
-    for name in found:
-        if name in RESERVED:
-            raise DataError(
-                f"source {source.name!r}, {place}: a value column cannot be called {name!r}; Presage uses that name.",
-                f"Give it another one in `columns`, such as {{{name}_value: {found[name].column}}}.",
-            )
+    _refuse_names(source, {name: numbers.column for name, numbers in found.items()}, place)
     return found
+
+
+def _refuse_names(source: Source, columns: Mapping[str, str], place: str) -> None:
+    """Raise DataError for a name that tables cannot keep; they tell names apart without regard to case."""
+    seen: dict[str, str] = {}
+    for name, column in columns.items():
+        fault = ""
+        if name.lower() in RESERVED:
+            fault = f"a value column cannot be called {name!r}; Presage uses that name"
+        elif "\0" in name:
+            fault = f"the column name {name!r} has a zero character"
+        elif name.lower() in seen:
+            fault = f"the columns {seen[name.lower()]!r} and {name!r} differ in case only"
+        if fault:
+            other = f"{name.lower()}_value".replace("\0", "")
+            raise DataError(
+                f"source {source.name!r}, {place}: {fault}.",
+                f"Name the columns to keep in `columns`, such as {{{other}: {column}}}.",
+            )
+        seen[name.lower()] = name
 
 
 def _may_hold_numbers(dtype: pl.DataType) -> bool:

@@ -123,8 +123,12 @@ def _parse_csv(content: bytes, name: str, options: TableOptions, place: str) -> 
         raise DataError(f"{place}: no header below the {options.skip_rows} lines of `skipRows`.", _AGAIN) from error
     except pl.exceptions.PolarsError as error:
         raise _explain(content, options, place) from error
-    data = data.rename(str.strip, strict=False)
-    for column in data.columns:
+    names = [column.strip() for column in data.columns]
+    for column in names:
+        if names.count(column) > 1:
+            raise DataError(f"{place}: the header names column {column!r} twice.", "Rename one of the two.")
+    data.columns = names
+    for column in names:
         if (twice := _RENAMED.sub("", column)) != column and twice in data.columns:
             raise DataError(f"{place}: the header names column {twice!r} twice.", "Rename one of the two.")
     first_line = _header_line(content, options.skip_rows) + 1

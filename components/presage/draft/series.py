@@ -7,10 +7,10 @@ from typing import NoReturn
 
 import polars as pl
 
+from presage.draft.times import TimeGuess
 from presage.errors import DataError
 from presage.sources.columns import read_numbers
 from presage.sources.contract import Table
-from presage.steps.guess.times import TimeGuess
 
 _FEW = 0.01
 _SHOWN = 5

@@ -1,4 +1,4 @@
-"""Pieces of a job file's text: values that mean themselves whatever they hold, and comments beside them."""
+"""Pieces of YAML text: values that mean themselves whatever they hold, and comments beside them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sequence(entries: Iterable[str | int]) -> str:
 
 
 def mapping(entries: Iterable[tuple[str, str]]) -> str:
-    """Return a mapping on one line, of names that need no quotes to values that are YAML already."""
+    """Return a mapping on one line; names and values are YAML already."""
     return f"{{{', '.join(f'{name}: {value}' for name, value in entries)}}}"
 
 

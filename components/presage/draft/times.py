@@ -9,12 +9,12 @@ from itertools import product
 
 import polars as pl
 
+from presage.draft.names import LONGEST_COLUMN
 from presage.errors import DataError
 from presage.sources.columns import read_numbers
 from presage.sources.contract import Table
 from presage.sources.timestamps import TimeUnit, read_moments
 from presage.spec.sources import Source
-from presage.steps.guess.names import LONGEST_COLUMN
 
 _NAMES = frozenset({"time", "date", "datetime", "timestamp", "ts", "ds"})
 _COARSE_NAMES = frozenset({"day", "week", "month", "quarter", "period", "year"})

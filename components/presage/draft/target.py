@@ -72,11 +72,11 @@ def guess_transform(level: FloatArray) -> tuple[TransformName, str]:
 
     A level wanders where its lag-1 autocorrelation is at least 0.99, or, of a short history, where it is no smaller
     than a random walk's often is: 1 - 14 / n, from the 5 % point -14 of n (rho - 1) (Fuller, Introduction to
-    Statistical Time Series, 1976, table 8.5.1). Such a level is left unbounded by what was seen of it, so its change is
-    learnt: relative where all levels are positive.
+    Statistical Time Series, 1976, table 8.5.1, p. 371). What was seen of such a level does not bound it, so its change
+    is learnt: relative where all levels are positive.
 
     Args:
-        level: (n,) float64, in order of time, not constant.
+        level: (n,) float64, in order of time, all finite, not constant.
     """
     correlation = lag_one_autocorrelation(level)
     bound = min(0.99, 1 - 14 / len(level))

@@ -8,11 +8,11 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from presage.draft.times import TimeGuess, find_times, reads_as_time
 from presage.errors import DataError
 from presage.sources.contract import Table
 from presage.sources.formats import parse
 from presage.spec.sources import Source, TableOptions
-from presage.steps.guess.times import TimeGuess, find_times, reads_as_time
 
 _DELIMITERS = (",", ";", "\t", "|")
 _MOST_SKIPPED = 20
