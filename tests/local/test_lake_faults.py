@@ -228,7 +228,7 @@ def test_a_manifest_that_finds_no_room_leaves_the_earlier_one(small_disk):
     directory = small_disk / "runs" / "run1"
     save_manifest(directory, manifest)
     fill(small_disk)
-    with pytest.raises(StorageError, match=f"Cannot use {directory}/manifest.json: the disk is full"):
+    with pytest.raises(StorageError, match=f"cannot write to {directory}/manifest.json: No space left"):
         save_manifest(directory, manifest.model_copy(update={"scorecard_digest": "x" * 5000}))
     assert list_manifests(small_disk) == (manifest,)
     assert [path.name for path in directory.iterdir()] == ["manifest.json"]

@@ -195,13 +195,16 @@ def _require_learnable(spec: PredictionJobSpec, grid: Grid, series: str) -> None
             f"with {len(grid.time) - bars} gaps or filled bars{late}; at least {MINIMUM_ORIGINS} are needed.",
             "Give it more history, a shorter spec.target.horizon or a source with fewer gaps.",
         )
-    change = to_change(target.transform, grid.level[:, None], grid.target_level)
-    known = change[np.isfinite(change)]
-    if not len(known):
+    low = np.flatnonzero(grid.level <= 0)
+    if len(low) and target.transform in {"PercentChange", "LogChange"}:
+        # Leaving such origins out would hide the very days on which every forecast was worst.
         raise DataError(
-            f"{name}: its {target.transform} is not defined at any origin; it needs positive levels.",
+            f"{name}: its {target.transform} is not defined at {len(low)} of {bars} bars, the first at "
+            f"{grid.time[low[0]].astype('datetime64[s]')} UTC with {grid.level[low[0]]:g}; it needs positive levels.",
             "Choose the transform Level or Difference.",
         )
+    change = to_change(target.transform, grid.level[:, None], grid.target_level)
+    known = change[np.isfinite(change)]
     if np.ptp(known) <= _ROUNDING * np.abs(known).max():
         raise DataError(
             f"{name}: what is to be learnt ({target.transform}) is {known[0]:g} at all {len(known)} origins and steps.",

@@ -57,18 +57,23 @@ def read_champions(path: Path) -> Champions | None:
         ) from error
 
 
-def before_these_inputs(champions: Champions | None, inputs: str) -> Champions | None:
-    """Return the champion file without runs of these inputs, so that a repeat is judged as the first was."""
-    if champions is None:
-        return None
-    others = [champion for champion in (champions.current, *champions.history) if champion.inputs != inputs]
-    return Champions(current=others[0], history=tuple(others[1:])) if others else None
+def incumbent(champions: Champions | None, inputs: str, now: datetime) -> Champion | None:
+    """Return what served at a moment before any run of these inputs, so that a repeat is judged as the first was.
+
+    Args:
+        champions: The champion file.
+        inputs: Digest of all that pins a run's result.
+        now: The moment, UTC; a run as of an earlier day knows no champion of a later one.
+    """
+    known = () if champions is None else (champions.current, *champions.history)
+    return next((one for one in known if one.inputs != inputs and one.since <= now), None)
 
 
 def promote(path: Path, verdict: Verdict, *, run: str, inputs: str, procedure: str, now: datetime) -> Champions:
     """Write the champion file after a verdict and return it.
 
-    A refit that does not pass while the incumbent stays changes nothing: the incumbent goes on serving.
+    A refit that does not pass while the incumbent stays changes nothing, and neither does a run as of an earlier day
+    than the champion's: what serves goes on serving.
 
     Args:
         path: The champion file.
@@ -82,9 +87,11 @@ def promote(path: Path, verdict: Verdict, *, run: str, inputs: str, procedure: s
         LakeError: The file that is there cannot be read.
         StorageError: The file cannot be written.
     """
-    before = before_these_inputs(read_champions(path), inputs)
-    if before is not None and not verdict.promoted and verdict.champion != verdict.baseline:
-        return before
+    before = read_champions(path)
+    if before is not None:
+        stays = not verdict.promoted and verdict.champion != verdict.baseline
+        if before.current.since > now or (stays and before.current.inputs != inputs):
+            return before
     champion = Champion(
         run=run,
         inputs=inputs,
@@ -95,7 +102,8 @@ def promote(path: Path, verdict: Verdict, *, run: str, inputs: str, procedure: s
         message=verdict.message,
         since=now,
     )
-    earlier = () if before is None else (before.current, *before.history)
+    known = () if before is None else (before.current, *before.history)
+    earlier = tuple(one for one in known if one.inputs != inputs)
     after = Champions(current=champion, history=earlier[:HISTORY_AT_MOST])
     write_atomically(path, after.model_dump_json(indent=2) + "\n")
     return after

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from presage.engine import local_engine
+from presage.errors import LakeError
 from presage.evaluation.judge import conditions
 from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, from_rows, to_rows
@@ -31,7 +32,7 @@ from presage.steps.ingest import Ingested, ingest
 from presage.steps.lock import lock_digest
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
-from presage.steps.promote import before_these_inputs, promote, read_champions
+from presage.steps.promote import Champions, incumbent, promote, read_champions
 from presage.steps.select import build_frame, select_features
 from presage.steps.supported import require_supported
 from presage.steps.train import train
@@ -107,7 +108,7 @@ def run_job(
                 season=job.spec.evaluation.season
                 or default_season(parse_frequency(job.spec.frequency), weekdays=calendar == "Weekdays"),
                 history=_tried_before(lake, work, job),
-                incumbent=_incumbent(lake, work, job, inputs),
+                incumbent=_incumbent(lake, work, job, inputs, now),
                 engine=engine,
                 now=now,
                 directory=directory,
@@ -188,21 +189,31 @@ def _trials_table(job: PredictionJob) -> str:
 
 
 def _tried_before(lake: Lake, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
-    """Return the trials that the job's newest run left: what a killed run wrote after it does not count."""
-    manifests = list_manifests(work.runs(job))
-    version = manifests[0].tables.get(_TRIALS) if manifests else None
-    return from_rows(lake.read(version)) if version is not None else ()
+    """Return the trials that finished runs left: what a killed run wrote after them does not count."""
+    versions = [manifest.tables[_TRIALS] for manifest in list_manifests(work.runs(job)) if _TRIALS in manifest.tables]
+    newest = max(versions, key=lambda version: version.version, default=None)
+    return () if newest is None else _read_trials(lake, newest, work, job)
 
 
-def _incumbent(lake: Lake, work: WorkDirectory, job: PredictionJob, inputs: str) -> Trial | None:
+def _incumbent(lake: Lake, work: WorkDirectory, job: PredictionJob, inputs: str, now: datetime) -> Trial | None:
     """Return the served model's losses from the run that promoted it; None where a baseline is served."""
-    champions = before_these_inputs(read_champions(work.champion(job)), inputs)
-    if champions is None or not champions.current.promoted:
+    champion = incumbent(read_champions(work.champion(job)), inputs, now)
+    if champion is None or not champion.promoted:
         return None
-    champion = champions.current
     version = load_manifest(work.run(job, champion.run) / MANIFEST).tables[_TRIALS]
     key = (champion.procedure, champion.model)
-    return next((trial for trial in from_rows(lake.read(version)) if trial.key == key), None)
+    return next((trial for trial in _read_trials(lake, version, work, job) if trial.key == key), None)
+
+
+def _read_trials(lake: Lake, version: TableVersion, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
+    try:
+        return from_rows(lake.read(version))
+    except LakeError as error:
+        raise LakeError(
+            f"The job's history of tried configurations cannot be read: {error.what}",
+            f"Restore {work.lake} from a copy, or start the history anew: remove {work.runs(job)}, "
+            f"{work.champion(job)} and {work.lake / _trials_table(job)}.",
+        ) from error
 
 
 def _inputs_digest(job: PredictionJob, ingested: Ingested) -> str:
@@ -213,10 +224,20 @@ def _inputs_digest(job: PredictionJob, ingested: Ingested) -> str:
 
 
 def _retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:
-    """Forget the runs beyond the job's retention, and free what no kept run needs."""
-    champions = read_champions(work.champion(job))
-    protected = () if champions is None else (champions.current.run,)
-    if len(list_manifests(work.runs(job))) > job.spec.retention.runs:
-        retained = retain(lake, work.root / "runs", keep=job.spec.retention.runs, protected=protected)
-        for directory in retained.runs:
-            shutil.rmtree(directory, ignore_errors=True)
+    """Forget this job's runs beyond its retention, and free what no kept run of any job needs."""
+    keep = job.spec.retention.runs
+    if len(list_manifests(work.runs(job))) <= keep:
+        return
+    protected = _served(read_champions(work.champion(job)))
+    own = {manifest.run for manifest in list_manifests(work.runs(job))}
+    protected |= {manifest.run for manifest in list_manifests(work.all_runs)} - own
+    for directory in retain(lake, work.all_runs, keep=keep, protected=protected).runs:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _served(champions: Champions | None) -> set[str]:
+    """Return the runs that serve: the champion's, and the one before it, with which a repeat is compared."""
+    if champions is None:
+        return set()
+    before = incumbent(champions, champions.current.inputs, champions.current.since)
+    return {champions.current.run} | ({before.run} if before else set())

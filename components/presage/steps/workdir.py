@@ -45,9 +45,14 @@ class WorkDirectory:
         """Root of the lake."""
         return self.root / "lake"
 
+    @property
+    def all_runs(self) -> Path:
+        """Directory of the runs of all jobs."""
+        return self.root / "runs"
+
     def runs(self, job: PredictionJob) -> Path:
         """Return the directory that holds a job's runs."""
-        return self.root / "runs" / job_key(job)
+        return self.all_runs / job_key(job)
 
     def run(self, job: PredictionJob, run_id: str) -> Path:
         """Return the directory of one run."""
