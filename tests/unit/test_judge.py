@@ -306,6 +306,16 @@ def test_revised_sources_and_impossible_rows_are_caveats() -> None:
     assert scorecard.caveats[1].startswith("3 rows of sp500")
 
 
+def test_origins_that_were_left_out_are_counted_in_a_caveat() -> None:
+    back_test = make_back_test()
+    complete, _ = run(back_test)
+    scored = back_test.scored.copy()
+    scored[np.flatnonzero(scored)[[5, 9]]] = False
+    found, _ = run(replace(back_test, scored=scored))
+    assert not any("left out" in caveat for caveat in complete.caveats)
+    assert any(caveat.startswith("2 origins were left out") for caveat in found.caveats)
+
+
 def test_a_feature_that_was_often_missing_is_a_caveat() -> None:
     found, _ = run(make_back_test())
     sentences = [sentence for sentence in found.caveats if "missing" in sentence]

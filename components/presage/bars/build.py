@@ -69,7 +69,7 @@ def build_bars(
     if rows.is_empty() or bars.is_empty():
         raise DataError(
             f"Source {source.name}: of {rows.height} rows none makes a closed bar of {length} by {now.isoformat()}.",
-            "Give it rows of earlier periods, or check its time, frequency and availability.",
+            "Give it rows of earlier periods or a later --as-of, or check its time, frequency and availability.",
         )
     bars = bars.with_columns(pl.lit(value=False).alias(FILLED))
     filled, gaps = _close_gaps(source, bars, periods, length=length, calendar=chosen, now=now)

@@ -19,6 +19,7 @@ def caveats(
     overflowing: tuple[str, ...],
     untested: int,
     missing: Mapping[str, float],
+    unscored: int,
 ) -> tuple[str, ...]:
     """Return the caveats, one sentence each.
 
@@ -29,6 +30,8 @@ def caveats(
         overflowing: Candidates that were left out because their forecasts are too large to be scored.
         untested: Configurations tried before that could not be in the test.
         missing: By feature of the final training window, the share of scored origins at which it was missing.
+        unscored: Origins of scored folds with a level and known outcomes at which a contender had no forecast or no
+            interval.
     """
     champion = cards[verdict.champion]
     baselines = sum(card.baseline for card in cards.values())
@@ -51,6 +54,11 @@ def caveats(
         ),
         *(f"{name} was left out: its forecasts are too large to be scored." for name in overflowing),
     ]
+    if unscored:
+        found.append(
+            f"{count(unscored)} {'origins were' if unscored > 1 else 'origin was'} left out, for all contenders alike: "
+            f"one of them had no forecast or no interval there."
+        )
     if untested:
         found.append(
             f"Scored at other origins or by another loss, and so not in the test but in the correction of its p-value: "

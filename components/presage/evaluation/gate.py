@@ -119,7 +119,12 @@ def _judge_new(case: Case, ranked: list[Candidate], policy: Promotion) -> Verdic
     chosen = covered[0]
     message = f"{_compared(case, chosen)} ({_test(case, chosen, policy)})"
     if policy.policy == "Manual":
-        return _refuse(case, chosen, "ManualApprovalRequired", f"{chosen.name} waits for approval: {message}")
+        return _refuse(
+            case,
+            chosen,
+            "ManualApprovalRequired",
+            f"{chosen.name} waits for approval (policy Force gives it): {message}",
+        )
     return _promote(case, chosen, "BetterThanBaseline", message)
 
 
@@ -151,7 +156,7 @@ def _judge_refit(case: Case, incumbent: str, ranked: list[Candidate], policy: Pr
         f"and {_compared(case, chosen)}"
     )
     if policy.policy == "Manual":
-        message = f"{chosen.name} waits for approval: {message}"
+        message = f"{chosen.name} waits for approval (policy Force gives it): {message}"
         return _refuse(case, chosen, "ManualApprovalRequired", message, champion=incumbent)
     return _promote(case, chosen, "NotWorseThanIncumbent", message)
 

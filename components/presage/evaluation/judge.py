@@ -133,6 +133,7 @@ def judge(
             overflowing=scored.overflowing,
             untested=untested,
             missing=_missing(back_test, config),
+            unscored=_unscored(back_test),
         ),
     )
     return scorecard, own
@@ -142,6 +143,14 @@ def _missing(back_test: BackTest, config: FeatureConfig) -> dict[str, float]:
     """Return the share of scored origins at which each kept feature was missing."""
     scored = back_test.frame.with_features(config.kept).features[back_test.rows[back_test.scored]]
     return dict(zip(config.kept, np.isnan(scored).mean(axis=0).tolist(), strict=True))
+
+
+def _unscored(back_test: BackTest) -> int:
+    """Return how many origins of scored folds could have been scored and were not."""
+    level = back_test.frame.level[back_test.rows]
+    outcome = back_test.frame.target_level[back_test.rows]
+    possible = (back_test.fold > 0) & np.isfinite(level) & np.isfinite(outcome).all(axis=1)
+    return int((possible & ~back_test.scored).sum())
 
 
 def _trial(scored: Scored, name: str, procedure: str, spec: PredictionJobSpec) -> Trial:

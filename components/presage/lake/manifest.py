@@ -83,7 +83,7 @@ def load_manifest(path: Path) -> RunManifest:
         manifest = RunManifest.model_validate_json(text) if version == "v1" else None
     except (OSError, ValidationError) as error:
         raise LakeError(
-            f"The run manifest {path} cannot be read: {str(error).splitlines()[0]}.",
+            f"The run manifest {path} cannot be read: {_fault(error)}.",
             "Restore it from a copy, or delete the run's directory and run the job again.",
         ) from error
     if manifest is None:
@@ -110,3 +110,10 @@ def list_manifests(directory: Path) -> tuple[RunManifest, ...]:
     """
     manifests = (load_manifest(path) for path in find_manifests(directory))
     return tuple(sorted(manifests, key=lambda manifest: (manifest.created_at, manifest.run), reverse=True))
+
+
+def _fault(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'the file'}: {first['msg']}"
