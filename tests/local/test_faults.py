@@ -44,7 +44,7 @@ def test_ctrl_c_ends_at_once_and_leaves_no_part_of_a_run(workers: str, tmp_path:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted" in err
+    assert "interrupted: no part of this run was kept" in err
     assert "Traceback" not in err
     assert out == ""
     assert runs(tmp_path) == []
@@ -78,6 +78,7 @@ def test_a_second_run_of_the_same_job_is_told_to_wait(tmp_path: Path) -> None:
     process = start("run", QUICKSTART, "--workdir", tmp_path)
     try:
         wait_until_it_fits(tmp_path, process)
+        os.killpg(process.pid, signal.SIGSTOP)  # so that it cannot end first
         ended = presage("run", QUICKSTART, "--workdir", tmp_path, code=7)
         assert "another run" in ended.err
     finally:
@@ -107,8 +108,11 @@ def test_a_full_disk_is_said_and_what_was_there_is_unchanged(small_disk: Path) -
     assert (small_disk / "kept.txt").read_text() == "before"
 
 
-def test_a_work_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_work_directory_that_is_or_lies_below_a_file_is_a_wrong_word(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    ended = presage("run", QUICKSTART, "--workdir", tmp_path / "file", code=7)
-    assert "file" in ended.err
+    ended = presage("run", QUICKSTART, "--workdir", tmp_path / place, code=2)
+    assert f"{tmp_path / 'file'}" in ended.err
+    assert "Give another --workdir" in ended.err
+    assert "space" not in ended.err
     assert content(tmp_path) == {"file": b"in the way"}

@@ -17,7 +17,7 @@ import pytest
 import report_case
 from rich.console import Console
 
-from presage.errors import StorageError
+from presage.errors import JobError
 from presage.evaluation.metrics import origin_losses
 from presage.evaluation.scorecard import Reason, Scorecard
 from presage.report import back_test_charts, chart, facts, forecast_charts, numbers, score_charts, skill_charts
@@ -481,6 +481,25 @@ def test_a_terminal_gets_colour():
     assert "\x1b[1;32mPROMOTED" in _printed(report_case.volatility_report(), force_terminal=True)
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+@pytest.mark.parametrize("hour", [0, 5])
+def test_no_time_or_number_of_the_sources_is_broken(width, hour, promoted):
+    first, *others = promoted.scorecard.sources
+    start, end = datetime(2013, 10, 6, hour, tzinfo=UTC), datetime(2018, 12, 31, hour, tzinfo=UTC)
+    long = first.model_copy(
+        update={"name": "realized_volatility", "start": start, "end": end, "rows": 1_234_567, "duplicates": 1_234}
+    )
+    scorecard = promoted.scorecard.model_copy(update={"sources": (long, *others)})
+    stream = io.StringIO()
+    print_scorecard(scorecard, Console(file=stream, width=width, force_terminal=True))
+    lines = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    row = next(line for line in lines if "1,234,567" in line)
+    assert f"{numbers.moment(start)}  {numbers.moment(end)}" in row
+    assert row.startswith("  realized_volatility ")
+    assert max(map(len, lines)) <= width
+    assert ("1,234 " in row) == (width > 80 or not hour)
+
+
 def test_a_scorecard_and_a_forecast_are_printed_alone(refused):
     stream = io.StringIO()
     console = Console(file=stream, width=80)
@@ -552,10 +571,10 @@ def test_a_report_is_written_whole(tmp_path, refused):
 def test_a_place_that_cannot_be_written_to_is_named_and_left_as_it_was(tmp_path, refused):
     occupied = tmp_path / "occupied"
     occupied.write_text("kept")
-    with pytest.raises(StorageError, match="occupied"):
+    with pytest.raises(JobError, match="occupied"):
         write_report(occupied, refused)
     assert occupied.read_text() == "kept"
     (tmp_path / "run" / "scorecard.json").mkdir(parents=True)
-    with pytest.raises(StorageError, match="run"):
+    with pytest.raises(JobError, match="run"):
         write_report(tmp_path / "run", refused)
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from presage import __version__
-from presage.cli.faults import NOT_PROMOTED, faults_end_the_command
+from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
 from presage.cli.logs import set_up_logs
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.spec.load import load_job
@@ -19,7 +20,7 @@ app = typer.Typer(
     help="One file, a PredictionJob, turns market data into an honest, running forecast.",
     epilog="Exit codes: 0 done (also when no model was promoted), 1 unexpected failure, 2 wrong words or job file, "
     "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake, "
-    "7 try again later, 130 interrupted.",
+    "7 try again later, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,11 +46,6 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
 ]
 DEFAULT_WORKDIR = Path(".presage")
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
 
 
 @app.callback(invoke_without_command=True)
@@ -89,7 +85,7 @@ def run(
             else:
                 emit(made, output)
             return
-        from presage.report.terminal import print_report
+    with faults_end_the_command(RUN_INTERRUPTED):
         from presage.steps.run import run_job
 
         with progress_on_stderr() as progress:
@@ -102,6 +98,9 @@ def run(
                 workers=workers,
                 progress=progress,
             )
+    with faults_end_the_command():
+        from presage.report.terminal import print_report
+
         if output is Output.table:
             print_report(done.report, console())
             note(f"report: {done.directory / 'report.html'}")
@@ -136,8 +135,8 @@ def init(
         if out is None:
             typer.echo(text, nl=False)
         else:
-            write_atomically(out, text)
-            note(f"wrote {out}; next: presage run {out}")
+            write_atomically(out, text, option="--out")
+            note(f"wrote {out}; next: presage run {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -150,9 +149,8 @@ def forecast(
     output: Form = Output.table,
 ) -> None:
     """Issue the champion's next forecast on the newest data; trains first where the job has no champion yet."""
-    with faults_end_the_command():
+    with faults_end_the_command(RUN_INTERRUPTED):
         job = load_job(file)
-        from presage.report.terminal import print_forecast
         from presage.steps.issue import issue_forecast
 
         with progress_on_stderr() as progress:
@@ -165,6 +163,9 @@ def forecast(
                 out=out,
                 progress=progress,
             )
+    with faults_end_the_command():
+        from presage.report.terminal import print_forecast
+
         if output is Output.table:
             print_forecast(issued.forecast, console())
         else:

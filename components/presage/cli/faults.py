@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
 
 import typer
 from rich.console import Console
 
-from presage.errors import JobError, MissingExtraError, PresageError
+from presage.cli.signals import INTERRUPTED, signals_raise
+from presage.errors import JobError, MissingExtraError, PresageError, StorageError
 
-INTERRUPTED = 130
-TERMINATED = 143
 UNEXPECTED = 1
 NOT_PROMOTED = 3
 
 # Where a traceback goes is the developer's choice; a user reads one sentence.
 DEBUG = "PRESAGE_DEBUG"
 
+RUN_INTERRUPTED = "interrupted: no part of this run was kept"
+_OUTPUT_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
 
 @contextmanager
-def faults_end_the_command() -> Iterator[None]:
-    """Run a command's body; what it raises becomes a message on stderr and an exit code."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    signal.signal(signal.SIGTERM, _terminate)
+def faults_end_the_command(interrupted: str = "interrupted") -> Iterator[None]:
+    """Run a command's body; what it raises becomes a message on stderr and an exit code.
+
+    Args:
+        interrupted: What an interruption says.
+    """
     try:
-        yield
+        with output_faults_end_the_command(), signals_raise():
+            yield
     except PresageError as error:
-        _explain(console, error)
+        _explain(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        console.print("interrupted: nothing of this run was kept; the lake is as it was", markup=False)
+        _say(interrupted)
         raise typer.Exit(INTERRUPTED) from error
-    except BrokenPipeError as error:
-        # The reader of our output went away, as `head` does; Python must not complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from error
     except (typer.Exit, typer.Abort):
         raise
     except ModuleNotFoundError as error:
@@ -50,27 +50,56 @@ def faults_end_the_command() -> Iterator[None]:
             f"this command needs the Python package {error.name}, which is not installed.",
             "Install what running a job needs: pip install 'presage[train]'.",
         )
-        _explain(console, missing)
+        _explain(missing)
         raise typer.Exit(missing.exit_code) from error
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        console.print(
+        _say(
             f"unexpected failure: {type(error).__name__}: {error}\nSet {DEBUG}=1 to see where, and please report it.",
-            markup=False,
-            style="red",
+            "red",
         )
         raise typer.Exit(UNEXPECTED) from error
 
 
-def _explain(console: Console, error: PresageError) -> None:
-    console.print(f"error: {error.what}", markup=False, style="red")
+@contextmanager
+def output_faults_end_the_command() -> Iterator[None]:
+    """Run a block; output that finds no room or no reader ends the process with a documented exit code."""
+    try:
+        try:
+            yield
+        finally:
+            # What is still in the buffer may be refused: here, and not only when Python ends.
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        # The reader of our output went away, as `head` does.
+        _drop_output()
+        raise SystemExit(0) from error
+    except OSError as error:
+        if error.errno not in _OUTPUT_REFUSALS:
+            raise
+        _drop_output()
+        where = error.filename or "the output"
+        refused = StorageError(f"cannot write to {where}: {error.strerror}.", "Free some space or name another place.")
+        _explain(refused)
+        raise SystemExit(refused.exit_code) from error
+
+
+def _drop_output() -> None:
+    """Lead stdout to nowhere: Python must not complain again at exit about what is still in the buffer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _explain(error: PresageError) -> None:
+    _say(f"error: {error.what}", "red")
     if isinstance(error, JobError):
         for problem in error.problems:
-            console.print(f"  {problem}", markup=False)
+            _say(f"  {problem}")
     if error.remedy:
-        console.print(error.remedy, markup=False)
+        _say(error.remedy)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+def _say(text: str, style: str = "") -> None:
+    # A full or closed stderr leaves the exit code to tell.
+    with suppress(OSError):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False, style=style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,8 +47,11 @@ class PlainConsole(Console):
 
 
 def console() -> Console:
-    """Return the console of stdout: colours and widths of a terminal, else plain text of 100 columns."""
-    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 100)
+    """Return the console of stdout: colours and width of a terminal, else plain text of COLUMNS or 100 columns."""
+    if sys.stdout.isatty():
+        return PlainConsole(highlight=False)
+    columns = os.environ.get("COLUMNS", "")
+    return PlainConsole(highlight=False, width=max(int(columns), 20) if columns.isdecimal() and int(columns) else 100)
 
 
 @contextmanager

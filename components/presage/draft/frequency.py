@@ -24,6 +24,8 @@ class FrequencyGuess:
 
     frequency: Frequency
     why: str
+    rare: bool
+    """Whether it is not the median step's: most bars may have no row."""
 
 
 def guess_frequency(moments: pl.Series, zone: str, place: str) -> FrequencyGuess:
@@ -56,7 +58,7 @@ def guess_frequency(moments: pl.Series, zone: str, place: str) -> FrequencyGuess
     if best.frequency == Frequency(1, "d"):
         weekend = int((times.dt.convert_time_zone(zone).dt.weekday() > 5).sum())
         words.append(f"{weekend:,} on a weekend" if weekend else "none on a weekend")
-    return FrequencyGuess(best.frequency, ", ".join(words))
+    return FrequencyGuess(best.frequency, ", ".join(words), rare=best.which != "median")
 
 
 def as_frequency(step: timedelta) -> Frequency:

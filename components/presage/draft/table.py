@@ -84,8 +84,8 @@ def guess_table(path: Path, *, base: Path) -> TableGuess:
             "time_format": times.form.format,
             "time_unit": times.form.unit,
             "time_zone": zone.name,
-            # Beside the job's it lets a user ask for longer bars by changing one word.
-            "frequency": str(length) if length.intraday else None,
+            # Beside the job's it lets a user ask for longer bars by changing one word, and says that rows are missing.
+            "frequency": str(length) if length.intraday or frequency.rare else None,
         }
     )
     names = value_names(fetched.data.columns, times.column)

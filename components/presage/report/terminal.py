@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -21,11 +22,13 @@ from presage.report.facts import (
     reason,
     shown_interval,
 )
-from presage.report.grid import Grid
+from presage.report.grid import Column, Grid
 from presage.report.numbers import count, listing, moment
 
 ROWS_SHOWN: Final = 24
 _INDENT: Final = 2
+_GAP: Final = 2
+_FOLDED: Final = 20
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -111,20 +114,42 @@ def _paragraph(text: str, console: Console, *, style: str = "", indent: int = _I
 
 
 def _table(grid: Grid, console: Console, unit: str = "") -> None:
-    """Print the narrow columns of a grid; the unit that many columns share is said once, in the heading."""
+    """Print the narrow columns of a grid; the unit that many columns share is said once, in the heading.
+
+    No number or time is ever broken: where there is too little room, the last columns are left to the report.
+    """
     if not grid.rows:
         return
     shared = unit and any(column.unit == unit for column in grid.columns)
     _heading(f"{grid.title} (values in {unit})" if shared and unit != "%" else grid.title, console)
+    rows = grid.rows[:ROWS_SHOWN]
     shown = [place for place, column in enumerate(grid.columns) if column.narrow]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in (grid.columns[place] for place in shown):
-        number = column.kind == "number"
-        parts = (column.name, "" if column.unit == unit and unit != "%" else column.unit)
-        heading = Text("\n".join(printable(part) for part in parts if part))
-        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for place, row in enumerate(grid.rows[:ROWS_SHOWN]):
+    headings = {place: _heading_lines(grid.columns[place], unit) for place in shown}
+    folded = {place for place in shown if _may_fold(grid.columns[place], first=place == shown[0])}
+    widths = {place: max(map(cell_len, (*headings[place], *(row[place] for row in rows)))) for place in shown}
+    widths |= {place: min(widths[place], _FOLDED) for place in folded}
+    while len(shown) > 2 and sum(widths[place] + _GAP for place in shown) - _GAP > console.width - _INDENT:
+        shown.pop()
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    for place in shown:
+        table.add_column(
+            Text("\n".join(headings[place])),
+            justify="right" if grid.columns[place].kind == "number" else "left",
+            no_wrap=place not in folded,
+            overflow="fold",
+        )
+    for place, row in enumerate(rows):
         table.add_row(*(Text(printable(row[cell])) for cell in shown), style="bold" if place == grid.marked else "")
     console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
     if len(grid.rows) > ROWS_SHOWN:
         _paragraph(f"and {count(len(grid.rows) - ROWS_SHOWN, 'row')} more, in the report", console, style="dim")
+
+
+def _heading_lines(column: Column, unit: str) -> list[str]:
+    parts = (column.name, "" if column.unit == unit and unit != "%" else column.unit)
+    return [printable(part) for part in parts if part]
+
+
+def _may_fold(column: Column, *, first: bool) -> bool:
+    """Whether a column may be broken into lines: sentences, and the names that head the rows, but no times."""
+    return column.kind == "sentence" or (first and column.kind == "name" and column.unit != "UTC")

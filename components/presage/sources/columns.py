@@ -11,7 +11,11 @@ import polars as pl
 from presage.errors import DataError
 from presage.frame import INGESTED_AT, KEY
 from presage.sources.contract import Table
+from presage.sources.quotes import quoted
 from presage.spec.sources import Source
+
+_EXAMPLES = 5
+"""Columns that an error quotes a cell of."""
 
 # `filled` marks made-up bars; a value of that name would collide with it one step later.
 RESERVED = frozenset({*KEY, INGESTED_AT, "filled"})
@@ -88,7 +92,8 @@ def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]
     """Return the value columns of a table under the names that they shall have, in the job's order.
 
     Without `columns` these are, under their own names, all numeric columns and all text columns most of whose cells
-    are numbers, except those that hold the time, the series or the time of publication.
+    are numbers or, beside such columns, that are empty throughout, except those that hold the time, the series or the
+    time of publication.
 
     Raises:
         DataError: A column is missing, cannot hold numbers or would have a reserved name, or there is none.
@@ -104,13 +109,15 @@ def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]
     else:
         candidates = [data[name] for name in data.columns if name and name not in needed]
         readable = [read_numbers(cells) for cells in candidates if _may_hold_numbers(cells.dtype)]
-        found = {numbers.column: numbers for numbers in readable if _mostly_numbers(numbers)}
-    if not found:
-        listing = ", ".join(data.columns)
-        raise DataError(
-            f"source {source.name!r}, {place}: no column holds numbers beside the time. It has: {listing}.",
-            "Name the columns to keep in `columns`.",
-        )
+        # An empty column is not worth an error about its name.
+        taken = RESERVED | {numbers.column.lower() for numbers in readable if _mostly_numbers(numbers)}
+        found = {
+            numbers.column: numbers
+            for numbers in readable
+            if _mostly_numbers(numbers) or (_empty(numbers) and numbers.column.lower() not in taken)
+        }
+        if all(_empty(numbers) and not numbers.cells.dtype.is_numeric() for numbers in found.values()):
+            raise _no_numbers(source, table, readable, place)
     _refuse_names(source, {name: numbers.column for name, numbers in found.items()}, place)
     return found
 
@@ -135,8 +142,24 @@ def _refuse_names(source: Source, columns: Mapping[str, str], place: str) -> Non
         seen[name.lower()] = name
 
 
+def _no_numbers(source: Source, table: Table, readable: Iterable[Numbers], place: str) -> DataError:
+    """Return the error of a table without numbers, with the first cell of each text column that is none."""
+    unread = [(numbers, numbers.unread.arg_true()[0]) for numbers in readable if numbers.unread.any()]
+    examples = "".join(
+        f" {table.where(row)}, column {numbers.column!r}: {quoted(numbers.cells[row])} is no number."
+        for numbers, row in unread[:_EXAMPLES]
+    )
+    listing = ", ".join(table.data.columns)
+    return DataError(
+        f"source {source.name!r}, {place}: no column holds numbers beside the time. It has: {listing}.{examples}",
+        "Write numbers without signs of currency, percent or thousands, and name the columns to keep in `columns`."
+        if unread
+        else "Name the columns to keep in `columns`.",
+    )
+
+
 def _may_hold_numbers(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)
+    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 
 def _mostly_numbers(numbers: Numbers) -> bool:
@@ -146,8 +169,12 @@ def _mostly_numbers(numbers: Numbers) -> bool:
     return read > int(numbers.unread.sum())
 
 
+def _empty(numbers: Numbers) -> bool:
+    return numbers.values.null_count() == numbers.values.len() and not numbers.unread.any()
+
+
 def _refuse_dtype(source: Source, cells: pl.Series, place: str) -> None:
-    if not _may_hold_numbers(cells.dtype) and cells.dtype not in (pl.Boolean, pl.Null):
+    if not _may_hold_numbers(cells.dtype) and cells.dtype != pl.Boolean:
         raise DataError(
             f"source {source.name!r}, {place}: column {cells.name!r} holds {cells.dtype}, which are no numbers.",
             "Take it out of `columns`.",

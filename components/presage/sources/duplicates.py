@@ -1,16 +1,20 @@
 """Rows of a source that have the same key.
 
-The rule: of the rows with the same series, time and known_at the one that stands last in the source is kept; the
-others are counted. It is meant for rows that are repeated here and there. Where most keys have several rows that
-differ, the source is not what it was declared to be, and keeping the last of them would make up data: an error.
+The rule: of the rows with the same series, time and, where the source tells it, time of publication the one that
+stands last in the source is kept; the others are counted. It is meant for rows that are repeated here and there. Where
+most keys have several rows that differ, the source is not what it was declared to be, and keeping the last of them
+would make up data: an error.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import polars as pl
 
 from presage.errors import DataError
 from presage.frame import KEY
+from presage.sources.timestamps import Moments
 from presage.spec.base import Frequency
 from presage.spec.sources import Source
 
@@ -19,19 +23,19 @@ _FEW = 20
 """Differing rows, per key and beyond one for each, up to which they are taken as repeated here and there."""
 
 
-def last_of_each_key(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return, sorted by `KEY`, the last row of each key."""
-    ordered = rows.sort(KEY, maintain_order=True)
-    last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in KEY).fill_null(value=True)
+def last_of_each_key(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return, sorted by the columns of `key`, the last row of each key."""
+    ordered = rows.sort(key, maintain_order=True)
+    last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key).fill_null(value=True)
     return ordered.filter(last)
 
 
-def refuse_contradictions(rows: pl.DataFrame, moments: pl.Series, keys: int, period: Frequency, source: Source) -> None:
+def refuse_contradictions(rows: pl.DataFrame, moments: Moments, keys: int, period: Frequency, source: Source) -> None:
     """Raise DataError where most keys have several rows that differ.
 
     Args:
         rows: Rows with columns `KEY` and values, in the order of the source.
-        moments: The time of each row as the source tells it, UTC.
+        moments: The time of each row as the source tells it.
         keys: How many keys there are.
         period: Length of a row's period.
         source: The source.
@@ -43,12 +47,18 @@ def refuse_contradictions(rows: pl.DataFrame, moments: pl.Series, keys: int, per
     if not too_many(rows.height):
         return
     # No value can have this name: Presage keeps it.
-    told = rows.with_columns(moments.alias("ingested_at"))
+    told = rows.with_columns(moments.moments.alias("ingested_at"))
     times = told.select(*KEY, "ingested_at").unique().height
     if too_many(times):
+        problem = f"source {source.name!r}: {times} times fall into {keys} periods of its frequency {period}"
+        if len(moments.offsets) > 1:
+            raise DataError(
+                f"{problem}, and they are written with several offsets from UTC: {', '.join(moments.offsets)}.",
+                "Write all times with the offset of one zone, or all without one and set `timeZone`; if the offsets "
+                "are right, set the source's `frequency` to that of its rows, such as 1m.",
+            )
         raise DataError(
-            f"source {source.name!r}: its rows are finer than its frequency {period}: {times} times fall into {keys} "
-            "periods.",
+            f"{problem}: its rows are finer.",
             "Set the source's `frequency` to that of its rows, such as 1m; bars of the job's frequency are made of "
             "them.",
         )

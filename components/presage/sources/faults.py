@@ -11,11 +11,15 @@ import polars as pl
 
 from presage.errors import DataError
 from presage.sources.columns import Numbers
+from presage.sources.quotes import quoted
 from presage.sources.timestamps import Where
 from presage.spec.sources import Source
 
 _SLACK = 1e-9
 """Relative difference that prices may have from rounding."""
+
+_LARGEST = 1e150
+"""Absolute value above which a number cannot be true: its square would be no finite number any more."""
 
 _BOUNDS = (
     ("high", "below", "low"),
@@ -42,7 +46,7 @@ class Fault:
 
 
 def number_faults(numbers: Mapping[str, Numbers]) -> list[Fault]:
-    """Return where cells are no numbers or infinite, and where prices are out of order.
+    """Return where cells are no numbers, infinite or beyond 1e150, and where prices are out of order.
 
     High may not be below low, and open and close not outside of them; columns are told by their new names in any case,
     and a relative difference of 1e-9 is taken as rounding.
@@ -52,6 +56,8 @@ def number_faults(numbers: Mapping[str, Numbers]) -> list[Fault]:
         faults.append(Fault(column.column, column.unread, _says(column, "is no number")))
         infinite = column.values.is_infinite().fill_null(value=False)
         faults.append(Fault(column.column, infinite, _says(column, "is infinite")))
+        huge = (column.values.abs() > _LARGEST).fill_null(value=False) & ~infinite
+        faults.append(Fault(column.column, huge, _says(column, f"is beyond {_LARGEST:g}")))
     prices: dict[str, Numbers] = {}
     for name, column in numbers.items():
         prices.setdefault(name.lower(), column)
@@ -85,7 +91,7 @@ def rows_to_drop(faults: Sequence[Fault], source: Source, where: Where) -> pl.Se
 
 
 def _says(column: Numbers, problem: str) -> Callable[[int], str]:
-    return lambda row: f"{column.cells[row]!r} {problem}"
+    return lambda row: f"{quoted(column.cells[row])} {problem}"
 
 
 def _out_of_order(price: Numbers, side: str, bound: Numbers) -> Fault:

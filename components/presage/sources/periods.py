@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -38,6 +38,24 @@ def period_ends(starts: pl.Series, frequency: Frequency, zone: str) -> pl.Series
     moments = starts.unique().drop_nulls().to_list()
     ends = [period_end(moment, frequency, zone) for moment in moments]
     return starts.replace_strict(moments, ends, default=None, return_dtype=TIMESTAMP)
+
+
+def one_period_later(moments: pl.Series, frequency: Frequency, zone: str) -> pl.Series:
+    """Return the moments (Datetime, UTC, microseconds) one period later; null for null.
+
+    Minutes and hours are elapsed time. A day, week or month later the clock of `zone` shows the same, on the last day
+    of a month that is too short; where it shows that twice or never, the later of the possible moments holds.
+    """
+    if frequency.unit in ("m", "h"):
+        return moments + frequency.approximate
+    known = moments.unique().drop_nulls()
+    clock = known.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.offset_by(str(frequency))
+    later = [_latest(local, zone) for local in clock]
+    return moments.replace_strict(known, later, default=None, return_dtype=TIMESTAMP)
+
+
+def _latest(local: datetime, zone: str) -> datetime:
+    return max(local.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def _once_a_day(days: pl.Series, start: Callable[[date], datetime]) -> pl.Series:

@@ -9,14 +9,16 @@ read: by the source's `invalid_rows` the first such row is an error, or all of t
 Time. A row's time is the start of its period, in UTC. Under `time_label: PeriodEnd` a time names the period that ends
 with it; a date, where periods are a day or longer, the period that contains it. It is known at the end of its period
 plus the source's lag, or when `availability.column` says; a date there counts as the end of that day, because the hour
-is not known and must not be guessed too early.
+is not known and must not be guessed too early. Under `time_label: PeriodStart` a row whose time lies within a period,
+such as a session that starts at 22:00 or a week from Saturday on, has the start of that period for its time, but ends
+a period's length after its own: it is known a lag after the later of the two ends, and published no sooner.
 
 Duplicates. See `duplicates`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -26,13 +28,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from presage.errors import DataError
-from presage.frame import KNOWN_AT, SERIES, TIME
+from presage.frame import KEY, KNOWN_AT, SERIES, TIME
 from presage.sources.columns import time_column, value_numbers
 from presage.sources.contract import Table
 from presage.sources.duplicates import last_of_each_key, refuse_contradictions
 from presage.sources.faults import Fault, number_faults, rows_to_drop
-from presage.sources.periods import DAY, period_ends, period_starts
+from presage.sources.periods import DAY, one_period_later, period_ends, period_starts
+from presage.sources.quotes import quoted
 from presage.sources.registry import adapter
+from presage.sources.spacing import refuse_rarer_rows
 from presage.sources.timestamps import Moments, Where, describe_times, read_moments
 from presage.spec.base import Frequency, parse_duration, parse_frequency
 from presage.spec.sources import Source
@@ -92,8 +96,11 @@ def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows
     key = {SERIES: labels.series, TIME: starts, KNOWN_AT: known_at}
     values = {name: column.values for name, column in numbers.items()}
     kept = pl.DataFrame(key | values).filter(~dropped)
-    rows = last_of_each_key(kept)
-    refuse_contradictions(kept, labels.time.moments.filter(~dropped), rows.height, period, source)
+    # Without a time of publication rows of one period are no revisions of each other, whatever their own ends.
+    rows = last_of_each_key(kept, KEY if labels.published is not None else (SERIES, TIME))
+    told = replace(labels.time, moments=labels.time.moments.filter(~dropped))
+    refuse_contradictions(kept, told, rows.height, period, source)
+    refuse_rarer_rows(rows, period, source)
     return SourceRows(rows=rows, duplicates=kept.height - rows.height, dropped=int(dropped.sum()))
 
 
@@ -138,7 +145,7 @@ def _require_zone(source: Source) -> None:
 def _unread_times(cells: pl.Series, moments: Moments, source: Source) -> Fault:
     def sentence(row: int) -> str:
         cell = cells[row]
-        return "the row has no time" if cell is None else f"{cell!r} is no time {describe_times(source)}"
+        return "the row has no time" if cell is None else f"{quoted(cell)} is no time {describe_times(source)}"
 
     return Fault(cells.name, moments.moments.is_null(), sentence)
 
@@ -151,10 +158,20 @@ def _starts(times: Moments, period: Frequency, source: Source) -> pl.Series:
     return period_starts(moments, period, source.time_zone)
 
 
+def _ends(times: Moments, starts: pl.Series, period: Frequency, source: Source) -> pl.Series:
+    """Return when each row's own period has ended; never before the period that its time is rounded down to."""
+    ends = period_ends(starts, period, source.time_zone)
+    if source.time_label == "PeriodEnd":
+        return ends
+    within = (times.moments != starts).fill_null(value=False)
+    own = one_period_later(times.moments.filter(within), period, source.time_zone)
+    return ends.scatter(within.arg_true(), own) if within.any() else ends
+
+
 def _known_at(
     labels: _Labels, starts: pl.Series, period: Frequency, *, source: Source, dropped: pl.Series, where: Where
 ) -> pl.Series:
-    ends = period_ends(starts, period, source.time_zone)
+    ends = _ends(labels.time, starts, period, source)
     if labels.published is None:
         return ends + parse_duration(source.availability.lag)
     known_at = labels.published.moments

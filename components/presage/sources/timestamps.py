@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
@@ -13,6 +13,7 @@ import polars as pl
 from presage.errors import DataError
 from presage.frame import TIMESTAMP
 from presage.sources.periods import day_starts
+from presage.sources.quotes import quoted
 from presage.spec.sources import Source
 
 Where = Callable[[int], str]
@@ -29,6 +30,7 @@ _ISO_CLOCKS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 _ISO_OFFSETS = tuple(form + "%#z" for form in _ISO_CLOCKS)
 _HOUR = re.compile(r"%[-_0]?[HIkl]")
 _MINUTE = re.compile(r"%[-_0]?M|%[TRXrc+]")
+_OFFSET = r"(Z|[+-]\d{2}(?::?\d{2})?)$"
 _NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*$")
 _UNIT_REMEDY = "Set `timeUnit` (s, ms, us or ns since 1970-01-01), or `timeFormat` such as '%Y%m%d'."
 
@@ -41,10 +43,12 @@ class Moments:
         moments: Datetime("us", "UTC"); the first moment of the day where the cell is a date; null where the cell holds
             no time, or none between the years 1000 and 3000.
         is_date: Boolean; whether the cell is a date without a time of day.
+        offsets: The offsets from UTC that times in ISO 8601 are written with, sorted.
     """
 
     moments: pl.Series
     is_date: pl.Series
+    offsets: tuple[str, ...] = ()
 
 
 def read_moments(cells: pl.Series, source: Source, where: Where) -> Moments:
@@ -124,7 +128,7 @@ def _from_format(text: pl.Series, form: str, source: Source, where: Where) -> Mo
 def _from_iso(text: pl.Series, source: Source, where: Where) -> Moments:
     row = text.is_not_null().arg_max() or 0
     if _NUMBER.match(text[row] or ""):
-        problem = f"{text[row]!r} is a number, not a time in ISO 8601"
+        problem = f"{quoted(text[row])} is a number, not a time in ISO 8601"
         raise DataError(f"source {source.name!r}, {where(row)}, column {text.name!r}: {problem}.", _UNIT_REMEDY)
     bare = text.str.strip_chars().str.replace(" ", "T", literal=True)
     if bare.str.ends_with("UTC").any():
@@ -138,7 +142,8 @@ def _from_iso(text: pl.Series, source: Source, where: Where) -> Moments:
     if without.any() and zoned.is_not_null().any():
         _refuse_mixture(text, without, zoned.is_not_null(), source, where)
     if zoned.is_not_null().any():
-        return _from_clock(zoned, source, where)
+        offsets = bare.filter(zoned.is_not_null()).str.extract(_OFFSET).unique().drop_nulls().sort()
+        return replace(_from_clock(zoned, source, where), offsets=tuple(offsets))
     dates = _from_days(days, source.time_zone)
     clocks = _from_clock(local, source, where)
     return Moments(dates.moments.zip_with(dates.is_date, clocks.moments), dates.is_date)
@@ -167,8 +172,8 @@ def _refuse_mixture(text: pl.Series, without: pl.Series, zoned: pl.Series, sourc
     odd, usual = max(first_without, first_zoned), min(first_without, first_zoned)
     has, lacks = ("has an offset", "have none") if odd == first_zoned else ("has no offset", "have one")
     raise DataError(
-        f"source {source.name!r}, {where(odd)}, column {text.name!r}: {text[odd]!r} {has}, "
-        f"rows above it such as {text[usual]!r} {lacks}.",
+        f"source {source.name!r}, {where(odd)}, column {text.name!r}: {quoted(text[odd])} {has}, "
+        f"rows above it such as {quoted(text[usual])} {lacks}.",
         "Write all times with an offset, or all without one and set `timeZone`.",
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from presage.errors import LakeError
-from presage.files import storage_faults
+from presage.errors import JobError, LakeError
+from presage.files import write_atomically
 from presage.lake.tables import Lake
 from presage.models.bundle import read_bundle
 from presage.report.data import IssuedForecast
@@ -56,8 +57,11 @@ def issue_forecast(
         progress: Told how far the step is.
 
     Raises:
-        PresageError: As `run_job`; LakeError where the champion's bundle is damaged.
+        PresageError: As `run_job`; LakeError where the champion's bundle is damaged; JobError where `out` is a
+            directory, StorageError where it cannot be written to.
     """
+    if out is not None and out.is_dir():
+        raise JobError(f"cannot write to {out}: it is a directory.", "Give --out the name of a file.")
     work = WorkDirectory(workdir)
     champions = read_champions(work.champion(job))
     if champions is None or champions.current.procedure != procedure_digest(job):
@@ -75,7 +79,7 @@ def issue_forecast(
         table = forecast_table(forecast)
         keep_forecast(lake, job, table, champion)
     if out is not None:
-        with storage_faults(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            table.write_parquet(out)
+        written = io.BytesIO()
+        table.write_parquet(written)
+        write_atomically(out, written.getvalue(), option="--out")
     return Issued(forecast=forecast, summary=forecast_summary(job, forecast, champion))

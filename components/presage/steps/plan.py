@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from presage.evaluation.significance import required_origins
 from presage.spec.digest import procedure_digest, spec_digest
@@ -70,19 +71,24 @@ def print_plan(made: Plan, console: Console) -> None:
     """Print a plan as tables."""
     console.print(f"Plan of {made.namespace}/{made.job}: nothing is read or written.\n", markup=False)
     sources = Table("source", "location", "bars", "known", title="Sources", title_justify="left", expand=False)
+    for column in sources.columns:
+        column.overflow = "fold"
     for source in made.sources:
-        sources.add_row(source.name, source.location, source.frequency, source.known)
+        sources.add_row(*map(Text, (source.name, source.location, source.frequency, source.known)))
     console.print(sources)
     steps = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    steps.add_row("target", made.target)
+    steps.add_column(no_wrap=True)
+    steps.add_column(overflow="fold")
+    steps.add_row("target", Text(made.target))
     for place, feature in enumerate(made.features):
-        steps.add_row("features" if place == 0 else "", feature)
+        steps.add_row("features" if place == 0 else "", Text(feature))
     steps.add_row("models", ", ".join(made.models) + ", and always the baselines")
     steps.add_row("evaluation", made.evaluation)
     steps.add_row("promotion", made.promotion)
-    steps.add_row("spec", made.spec_digest)
-    steps.add_row("procedure", made.procedure_digest)
     console.print(steps)
+    # A digest is copied whole: it stands on a line of its own, which is never broken.
+    for name, digest in (("spec", made.spec_digest), ("procedure", made.procedure_digest)):
+        console.print(f"{name}\n  {digest}", markup=False, soft_wrap=True)
 
 
 def _bars(count: int) -> str:

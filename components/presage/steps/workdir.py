@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from presage.errors import LakeConflictError
+from presage.errors import LakeConflictError, NotSupportedError
 from presage.files import storage_faults
 from presage.spec.job import PredictionJob
 
@@ -35,10 +35,15 @@ def job_key(job: PredictionJob) -> str:
 
 
 class WorkDirectory:
-    """The directory that `--workdir` names."""
+    """The directory that `--workdir` names; raises NotSupportedError for a path in which the lake cannot stand."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        if "%" in str(self.root):
+            raise NotSupportedError(
+                f"the work directory {self.root} has a percent sign in its path, which Delta Lake takes for an escape.",
+                "Give another --workdir.",
+            )
 
     @property
     def lake(self) -> Path:
@@ -67,14 +72,15 @@ class WorkDirectory:
         """Give an empty directory to write a run into; it takes the run's name when the block ends well.
 
         Raises:
+            JobError: The work directory's path leads through a file.
             StorageError: The work directory cannot be written to.
         """
         final = self.run(job, run_id)
-        with storage_faults(self.root):
+        with storage_faults(self.root, "--workdir"):
             final.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=final.parent))
         try:
-            with storage_faults(self.root):
+            with storage_faults(self.root, "--workdir"):
                 yield draft
                 draft.chmod(0o755)
                 if final.exists():
@@ -89,10 +95,11 @@ class WorkDirectory:
 
         Raises:
             LakeConflictError: Another run of the job is going on.
+            JobError: The work directory's path leads through a file.
             StorageError: The work directory cannot be written to.
         """
         runs = self.runs(job)
-        with storage_faults(self.root):
+        with storage_faults(self.root, "--workdir"):
             runs.mkdir(parents=True, exist_ok=True)
             lock = FileLock(runs / ".lock")
             try:
