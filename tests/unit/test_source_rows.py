@@ -643,8 +643,8 @@ def test_a_long_cell_is_cut_in_messages():
     assert f"'{'x' * 60}…' is no time" in refusal({"Date": ["2020-01-01", cell], "Close": [1.0, 2.0]})
 
 
-@pytest.mark.parametrize("value", [1e151, -1e300])
+@pytest.mark.parametrize("value", [1e39, -1e300])
 def test_a_number_too_large_to_reckon_with_is_refused_or_dropped(value):
     data: dict[str, list[object]] = {"Date": ["2020-01-01", "2020-01-02"], "Close": [1.0, value]}
-    assert f"line 3, column 'Close': {value!r} is beyond 1e+150" in refusal(data)
+    assert f"line 3, column 'Close': {value!r} is beyond 1e+38" in refusal(data)
     assert read(data, invalidRows="Drop").dropped == 1

@@ -18,8 +18,8 @@ from presage.spec.sources import Source
 _SLACK = 1e-9
 """Relative difference that prices may have from rounding."""
 
-_LARGEST = 1e150
-"""Absolute value above which a number cannot be true: its square would be no finite number any more."""
+_LARGEST = 1e38
+"""Absolute value above which a number cannot be true: trees compute in single precision, where it would be infinite."""
 
 _BOUNDS = (
     ("high", "below", "low"),
@@ -46,7 +46,7 @@ class Fault:
 
 
 def number_faults(numbers: Mapping[str, Numbers]) -> list[Fault]:
-    """Return where cells are no numbers, infinite or beyond 1e150, and where prices are out of order.
+    """Return where cells are no numbers, infinite or beyond 1e38, and where prices are out of order.
 
     High may not be below low, and open and close not outside of them; columns are told by their new names in any case,
     and a relative difference of 1e-9 is taken as rounding.
