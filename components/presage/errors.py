@@ -15,7 +15,7 @@
         └── StorageError             the disk is full or read-only                           exit 7
 
 Exit code 0 is success (also when a model was honestly not promoted), 1 an unexpected failure, 3 "not promoted" under
-`--require-promotion`, 130 an interruption (Ctrl-C).
+`--require-promotion`, 130 an interruption (Ctrl-C), 143 a stop signal.
 """
 
 from __future__ import annotations
