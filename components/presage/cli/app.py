@@ -100,10 +100,11 @@ def run(
             )
     with faults_end_the_command():
         from presage.report.terminal import print_report
+        from presage.report.write import REPORT
 
         if output is Output.table:
             print_report(done.report, console())
-            note(f"report: {done.directory / 'report.html'}")
+            note(f"report: {done.directory / REPORT}")
         else:
             emit(done.summary, output)
         if require_promotion and not done.summary.scorecard.verdict.promoted:
@@ -184,14 +185,15 @@ def report(
     with faults_end_the_command():
         job = load_job(file)
         from presage.report.terminal import print_scorecard
+        from presage.report.write import REPORT
         from presage.steps.history import open_run
 
         found = open_run(job, workdir=workdir, run_id=run_id)
         if path:
-            typer.echo(found.directory / "report.html")
+            typer.echo(found.directory / REPORT)
         elif output is Output.table:
             print_scorecard(found.summary.scorecard, console(), name=job.metadata.name)
-            note(f"report: {found.directory / 'report.html'}")
+            note(f"report: {found.directory / REPORT}")
         else:
             emit(found.summary, output)
 

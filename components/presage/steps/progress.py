@@ -11,7 +11,3 @@ class Report(Protocol):
     def __call__(self, step: str, done: int, total: int) -> None:
         """Take note of progress."""
         ...
-
-
-def silent(_step: str, _done: int, _total: int) -> None:
-    """Take no note."""

@@ -17,7 +17,7 @@ from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, from_rows, to_rows
 from presage.files import write_atomically
 from presage.frame import Frame, to_table
-from presage.lake.manifest import RunManifest, list_manifests, load_manifest, save_manifest
+from presage.lake.manifest import MANIFEST, RunManifest, list_manifests, load_manifest, save_manifest
 from presage.lake.retention import retain
 from presage.lake.tables import Lake, TableVersion
 from presage.models.bundle import read_bundle
@@ -36,7 +36,7 @@ from presage.steps.promote import Champions, incumbent, promote, read_champions
 from presage.steps.select import build_frame, select_features
 from presage.steps.supported import require_supported
 from presage.steps.train import train
-from presage.steps.workdir import BUNDLE, MANIFEST, SUMMARY, WorkDirectory, job_key
+from presage.steps.workdir import BUNDLE, SUMMARY, WorkDirectory, job_key
 
 _TRIALS = "trials"
 _LOG = logging.getLogger(__name__)
@@ -226,10 +226,10 @@ def _inputs_digest(job: PredictionJob, ingested: Ingested) -> str:
 def _retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:
     """Forget this job's runs beyond its retention, and free what no kept run of any job needs."""
     keep = job.spec.retention.runs
-    if len(list_manifests(work.runs(job))) <= keep:
+    own = {manifest.run for manifest in list_manifests(work.runs(job))}
+    if len(own) <= keep:
         return
     protected = _served(read_champions(work.champion(job)))
-    own = {manifest.run for manifest in list_manifests(work.runs(job))}
     protected |= {manifest.run for manifest in list_manifests(work.all_runs)} - own
     for directory in retain(lake, work.all_runs, keep=keep, protected=protected).runs:
         shutil.rmtree(directory, ignore_errors=True)

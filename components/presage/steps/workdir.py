@@ -19,12 +19,8 @@ from presage.errors import LakeConflictError, NotSupportedError
 from presage.files import storage_faults
 from presage.spec.job import PredictionJob
 
-MANIFEST = "manifest.json"
 BUNDLE = "bundle"
 FEATURES = "features.json"
-SCORECARD = "scorecard.json"
-REPORT = "report.html"
-PREDICTIONS = "predictions.csv"
 SUMMARY = "summary.json"
 _DRAFT = ".draft-"
 
