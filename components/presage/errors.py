@@ -11,8 +11,8 @@
     └── RetryError           the same call may succeed later
         ├── SourceUnavailableError   a source does not answer                                exit 7
         ├── WorkerLostError          a worker process ended in the middle of a task          exit 7
-        ├── LakeConflictError        others kept writing to the same table                   exit 7
-        └── StorageError             the disk is full or read-only                           exit 7
+        ├── LakeConflictError        another run of the job, or others at the same table     exit 7
+        └── StorageError             the disk or the store of objects is full or refuses     exit 7
 
 Exit code 0 is success (also when a model was honestly not promoted), 1 an unexpected failure, 3 "not promoted" under
 `--require-promotion`, 130 an interruption (Ctrl-C), 143 a stop signal.
@@ -134,8 +134,8 @@ class WorkerLostError(RetryError):
 
 
 class LakeConflictError(RetryError):
-    """Others kept writing to the same table."""
+    """Another run of the job is going on, or others kept writing to the same table."""
 
 
 class StorageError(RetryError):
-    """The disk is full or read-only."""
+    """The disk or the store of objects is full, refuses, or does not answer."""

@@ -13,11 +13,12 @@ A `Frame` is what models are given: one row a forecast origin, as arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from presage.spec.job import TransformName
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -30,8 +31,6 @@ KNOWN_AT = "known_at"
 INGESTED_AT = "ingested_at"
 KEY = (SERIES, TIME, KNOWN_AT)
 TIMESTAMP = pl.Datetime("us", "UTC")
-
-TransformName = Literal["Level", "Difference", "PercentChange", "LogChange"]
 
 
 def value_columns(rows: pl.DataFrame) -> list[str]:

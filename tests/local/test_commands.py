@@ -176,3 +176,57 @@ spec:
     ended = presage("run", job, "--workdir", tmp_path / "work", code=2)
     assert "List the forecasters to combine" in ended.err
     assert not (tmp_path / "work").exists()
+
+
+def test_a_source_that_is_no_pair_is_a_wrong_word(tmp_path: Path) -> None:
+    for command in ("run", "forecast"):
+        ended = presage(command, QUICKSTART, "--source", "prices", "--workdir", tmp_path, code=2)
+        assert "'prices' is not NAME=URI" in ended.err
+
+
+def absent(folder: Path, *packages: str) -> str:
+    """Make a folder for PYTHONPATH in which packages are as if they were not installed."""
+    for name in packages:
+        (folder / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}', name={name!r})\n")
+    return str(folder)
+
+
+def test_the_commands_of_other_packages_are_listed_and_not_imported(tmp_path: Path) -> None:
+    without = absent(tmp_path, "aiohttp", "boto3", "kopf", "kubernetes", "orjson", "starlette", "uvicorn")
+    said = " ".join(presage("--help", PYTHONPATH=without).out.replace("│", " ").split())
+    assert "serve Serve a run's newest forecast over KServe's protocols" in said
+    assert "operator" in said
+    presage("run", QUICKSTART, "--workdir", tmp_path / "work", "-o", "json", PYTHONPATH=without)
+
+
+def test_a_command_of_another_package_takes_its_own_words(tmp_path: Path) -> None:
+    said = presage("serve", "--help").out
+    assert "Usage: presage serve" in said
+    assert "--model-dir" in said
+    ended = presage("serve", "--model-dir", tmp_path, "--unheard-of", "1", code=2)
+    assert "No such option: --unheard-of" in ended.err
+    assert "presage serve" in ended.err
+
+
+def test_a_command_whose_extra_is_not_installed_says_which_it_is(tmp_path: Path) -> None:
+    words = ("serve", "--model-name", "quickstart", "--model-dir", tmp_path)
+    ended = presage(*words, code=2, PYTHONPATH=absent(tmp_path, "starlette", "uvicorn"))
+    assert "pip install 'presage[serving]'" in ended.err
+    assert "starlette" in ended.err or "uvicorn" in ended.err
+
+
+def test_a_command_that_cannot_even_be_imported_says_which_extra_it_needs(tmp_path: Path) -> None:
+    package = tmp_path / "presage_gardening"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "command.py").write_text('import spade\n\ndef dig():\n    """Dig a hole.\n\n    Deep."""\n')
+    metadata = tmp_path / "presage_gardening-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: presage-gardening\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[presage.commands]\ndig = presage_gardening.command:dig\n")
+    assert "Dig a hole." in presage("--help", PYTHONPATH=str(tmp_path)).out
+    ended = presage("dig", "--deep", code=2, PYTHONPATH=str(tmp_path))
+    assert "presage dig needs the Python package spade" in ended.err
+    assert "pip install 'presage[gardening]'" in ended.err
+    (tmp_path / "spade.py").touch()
+    assert "Usage: presage dig" in presage("dig", "-h", PYTHONPATH=str(tmp_path)).out

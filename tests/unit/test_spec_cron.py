@@ -53,3 +53,9 @@ def test_anything_else_is_refused_with_what_is_allowed(text: str, allowed: str) 
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is compared below
         parse_cron(text)
     assert allowed in str(caught.value)
+
+
+def test_a_star_with_a_step_restricts_the_day_as_in_kubernetes() -> None:
+    assert not parse_cron("0 0 */2 * 1").any_day
+    assert parse_cron("0 0 */1 * 1").any_day
+    assert parse_cron("0 0 1,* * 1").any_day

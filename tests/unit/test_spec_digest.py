@@ -7,8 +7,8 @@ import json
 import pytest
 import yaml
 
-from presage.spec.digest import procedure_digest, spec_digest
-from presage.spec.job import PredictionJob
+from presage.spec.digest import procedure_digest, run_digest, spec_digest
+from presage.spec.job import PredictionJob, PredictionJobSpec
 from presage.spec.load import parse_job
 
 TEXT = """
@@ -114,3 +114,43 @@ def test_how_a_job_is_run_changes_the_spec_but_not_the_procedure(path: str, valu
 def test_what_makes_the_forecasts_changes_both(path: str, value: object) -> None:
     assert spec_digest(changed(path, value)) != spec_digest(JOB)
     assert procedure_digest(changed(path, value)) != procedure_digest(JOB)
+
+
+CHANGES: dict[str, tuple[str, object]] = {
+    "task": ("spec.task", "Regression"),
+    "frequency": ("spec.frequency", "1w"),
+    "calendar": ("spec.calendar", "Weekdays"),
+    "target": ("spec.target.horizon", 2),
+    "sources": ("spec.sources.0.file", {"uri": "elsewhere.csv"}),
+    "features": ("spec.features.0.lag.steps", [2]),
+    "selection": ("spec.selection", {"maxFeatures": 3}),
+    "models": ("spec.models.1.parameters", {"max_depth": 5}),
+    "evaluation": ("spec.evaluation", {"folds": 6}),
+    "promotion": ("spec.promotion", {"significance": 0.01}),
+    "serving": ("spec.serving", {"enabled": False}),
+    "monitoring": ("spec.monitoring", {"maxStaleness": "3d"}),
+    "schedule": ("spec.schedule", {"train": {"schedule": "@daily"}}),
+    "engine": ("spec.engine", {"workers": 4}),
+    "sinks": ("spec.sinks", [{"name": "out", "files": {"uri": "out"}}]),
+    "resources": ("spec.resources.limits", {"memory": "8Gi"}),
+    "retention": ("spec.retention", {"runs": 3}),
+    "seed": ("spec.seed", 1),
+}
+"""A change of every field of a spec."""
+WITHOUT_A_RUN = {"serving", "monitoring", "schedule", "engine", "resources", "retention"}
+
+
+def test_every_field_of_a_spec_is_changed_below() -> None:
+    assert set(CHANGES) == set(PredictionJobSpec.model_fields)
+
+
+@pytest.mark.parametrize("field", sorted(CHANGES))
+def test_a_job_runs_anew_where_its_result_may_differ_and_only_there(field: str) -> None:
+    path, value = CHANGES[field]
+    assert spec_digest(changed(path, value)) != spec_digest(JOB)
+    assert (run_digest(changed(path, value)) == run_digest(JOB)) == (field in WITHOUT_A_RUN)
+
+
+def test_names_and_spelled_out_defaults_ask_for_no_new_run() -> None:
+    for path, value in (("metadata.name", "another"), ("spec.target.horizon", 1), ("spec.engine", {"workers": 1})):
+        assert run_digest(changed(path, value)) == run_digest(JOB)

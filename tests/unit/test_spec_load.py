@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from presage.errors import JobError
 from presage.spec.check import check_references
 from presage.spec.job import PredictionJob
-from presage.spec.load import LARGEST_FILE, load_job, parse_job
+from presage.spec.load import LARGEST_FILE, load_job, parse_job, read_job
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "manifests" / "examples").glob("*.yaml"))
@@ -55,6 +55,40 @@ def test_what_an_api_server_adds_is_left_out() -> None:
     job["metadata"] |= {"uid": "1-2", "generation": 3, "creationTimestamp": "2026-01-02T03:04:05Z", "managedFields": []}
     job["status"] = {"phase": "Serving"}
     assert parse_job(json.dumps(job), "job") == parse_job(MINIMAL, "job")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_object_of_an_api_server_is_the_job_that_was_applied(path: Path) -> None:
+    held = yaml.safe_load(path.read_text())
+    held["metadata"] |= {
+        "uid": "1-2",
+        "generation": 3,
+        "managedFields": [{"manager": "kubectl"}],
+        "labels": {f"example.com/label-{number}": "" for number in range(100)},
+        "annotations": {f"example.com/note-{number}": 5000 * "x" for number in range(100)},
+    }
+    held["status"] = {"phase": "Serving", "unheardOf": 1}
+    held["spec"] |= {"seed": None, "retention": {"runs": None}}
+    assert read_job(held, "default/held") == load_job(path)
+
+
+def test_an_object_is_refused_by_the_same_checks_as_a_file() -> None:
+    held = yaml.safe_load(MINIMAL)
+    held["spec"]["target"]["source"] = "price"
+    held["spec"]["horizon"] = 1
+    with pytest.raises(JobError) as of_object:
+        read_job(held, "default/minimal")
+    with pytest.raises(JobError) as of_file:
+        parse_job(json.dumps(held), "default/minimal")
+    assert of_object.value.what == of_file.value.what == "default/minimal is no valid PredictionJob: 2 faults."
+    places = {problem.path: problem.allowed for problem in of_file.value.problems}
+    assert {problem.path: problem.allowed for problem in of_object.value.problems} == places
+
+
+@pytest.mark.parametrize("content", [None, [], "job", 1, {}, {"kind": "Pod", "metadata": 1}])
+def test_what_is_no_job_is_refused_as_such(content: object) -> None:
+    with pytest.raises(JobError, match="no valid PredictionJob"):
+        read_job(content, "default/minimal")
 
 
 def test_a_job_survives_being_written_and_read() -> None:

@@ -12,8 +12,12 @@ import typer
 from presage import __version__
 from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
 from presage.cli.logs import set_up_logs
+from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
+from presage.cli.subcommands import add_subcommands
+from presage.spec.digest import spec_digest
 from presage.spec.load import load_job
+from presage.spec.outcome import RunOutcome
 
 app = typer.Typer(
     name="presage",
@@ -29,7 +33,10 @@ app = typer.Typer(
 
 JobFile = Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)]
 WorkDir = Annotated[
-    Path, typer.Option("--workdir", envvar="PRESAGE_WORKDIR", help="Directory of the lake and the runs.")
+    str,
+    typer.Option(
+        "--workdir", envvar="PRESAGE_WORKDIR", help="Place of the lake and the runs: a directory or s3://bucket/prefix."
+    ),
 ]
 Sources = Annotated[
     list[str] | None,
@@ -45,7 +52,13 @@ Form = Annotated[Output, typer.Option("--output", "-o", help="Form of what goes 
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
 ]
-DEFAULT_WORKDIR = Path(".presage")
+OutcomeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--outcome", metavar="FILE", envvar="PRESAGE_OUTCOME", help="Write how it ended, as JSON of 4096 bytes at most."
+    ),
+]
+DEFAULT_WORKDIR = ".presage"
 
 
 @app.callback(invoke_without_command=True)
@@ -70,41 +83,37 @@ def run(
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit with 3 where no model is promoted.")
     ] = False,
+    outcome: OutcomeFile = None,
 ) -> None:
     """Turn a job into a judged forecast: ingest, select, train, judge, promote, forecast."""
-    with faults_end_the_command():
+    sources = parse_pairs(source or [], "--source")
+    if dry_run:
+        _show_plan(file, output)
+        return
+    with faults_end_the_command(RUN_INTERRUPTED), outcome_told(outcome) as tell:
         job = load_job(file)
-        if dry_run:
-            from presage.steps.plan import plan, print_plan
-            from presage.steps.supported import require_supported
-
-            require_supported(job)
-            made = plan(job)
-            if output is Output.table:
-                print_plan(made, console())
-            else:
-                emit(made, output)
-            return
-    with faults_end_the_command(RUN_INTERRUPTED):
+        tell(RunOutcome(spec_digest=spec_digest(job)))
+        from presage.steps.mirror import work_in
         from presage.steps.run import run_job
 
-        with progress_on_stderr() as progress:
+        with progress_on_stderr() as progress, work_in(workdir, job) as place:
             done = run_job(
                 job,
                 base=file.parent,
-                workdir=workdir,
+                workdir=place.directory,
                 now=_moment(as_of),
-                sources=parse_pairs(source or [], "--source"),
+                sources=sources,
                 workers=workers,
                 progress=progress,
             )
+        tell(done.outcome)
     with faults_end_the_command():
         from presage.report.terminal import print_report
         from presage.report.write import REPORT
 
         if output is Output.table:
             print_report(done.report, console())
-            note(f"report: {done.directory / REPORT}")
+            note(f"report: {place.called(done.directory / REPORT)}")
         else:
             emit(done.summary, output)
         if require_promotion and not done.summary.scorecard.verdict.promoted:
@@ -148,22 +157,27 @@ def forecast(
     source: Sources = None,
     as_of: AsOf = None,
     output: Form = Output.table,
+    outcome: OutcomeFile = None,
 ) -> None:
     """Issue the champion's next forecast on the newest data; trains first where the job has no champion yet."""
-    with faults_end_the_command(RUN_INTERRUPTED):
+    sources = parse_pairs(source or [], "--source")
+    with faults_end_the_command(RUN_INTERRUPTED), outcome_told(outcome) as tell:
         job = load_job(file)
+        tell(RunOutcome(spec_digest=spec_digest(job)))
         from presage.steps.issue import issue_forecast
+        from presage.steps.mirror import work_in
 
-        with progress_on_stderr() as progress:
+        with progress_on_stderr() as progress, work_in(workdir, job) as place:
             issued = issue_forecast(
                 job,
                 base=file.parent,
-                workdir=workdir,
+                workdir=place.directory,
                 now=_moment(as_of),
-                sources=parse_pairs(source or [], "--source"),
+                sources=sources,
                 out=out,
                 progress=progress,
             )
+        tell(issued.outcome)
     with faults_end_the_command():
         from presage.report.terminal import print_forecast
 
@@ -187,16 +201,36 @@ def report(
         from presage.report.terminal import print_scorecard
         from presage.report.write import REPORT
         from presage.steps.history import open_run
+        from presage.steps.mirror import look_in
 
-        found = open_run(job, workdir=workdir, run_id=run_id)
+        with look_in(workdir, job) as place:
+            found = open_run(job, workdir=place.directory, run_id=run_id)
+        html = place.called(found.directory / REPORT)
         if path:
-            typer.echo(found.directory / REPORT)
+            typer.echo(html)
         elif output is Output.table:
             print_scorecard(found.summary.scorecard, console(), name=job.metadata.name)
-            note(f"report: {found.directory / REPORT}")
+            note(f"report: {html}")
         else:
             emit(found.summary, output)
 
 
+def _show_plan(file: Path, output: Output) -> None:
+    with faults_end_the_command():
+        from presage.steps.plan import plan, print_plan
+        from presage.steps.supported import require_supported
+
+        job = load_job(file)
+        require_supported(job)
+        made = plan(job)
+        if output is Output.table:
+            print_plan(made, console())
+        else:
+            emit(made, output)
+
+
 def _moment(as_of: datetime | None) -> datetime:
     return datetime.now(UTC) if as_of is None else as_of.replace(tzinfo=UTC)
+
+
+add_subcommands(app)

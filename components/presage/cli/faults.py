@@ -35,24 +35,16 @@ def faults_end_the_command(interrupted: str = "interrupted") -> Iterator[None]:
     try:
         with output_faults_end_the_command(), signals_raise():
             yield
-    except PresageError as error:
-        _explain(error)
-        raise typer.Exit(error.exit_code) from error
+    except (typer.Exit, typer.Abort):
+        raise
     except KeyboardInterrupt as error:
         _say(interrupted)
         raise typer.Exit(INTERRUPTED) from error
-    except (typer.Exit, typer.Abort):
-        raise
-    except ModuleNotFoundError as error:
-        if str(error.name).startswith("presage"):
-            raise
-        missing = MissingExtraError(
-            f"this command needs the Python package {error.name}, which is not installed.",
-            "Install what running a job needs: pip install 'presage[train]'.",
-        )
-        _explain(missing)
-        raise typer.Exit(missing.exit_code) from error
     except Exception as error:
+        foreseen = foreseen_fault(error)
+        if foreseen is not None:
+            _explain(foreseen)
+            raise typer.Exit(foreseen.exit_code) from error
         if os.environ.get(DEBUG):
             traceback.print_exc()
         _say(
@@ -60,6 +52,21 @@ def faults_end_the_command(interrupted: str = "interrupted") -> Iterator[None]:
             "red",
         )
         raise typer.Exit(UNEXPECTED) from error
+
+
+def foreseen_fault(error: BaseException) -> PresageError | None:
+    """Return an error as the one that a user reads; None for a signal, and for what nobody foresaw."""
+    if isinstance(error, PresageError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("presage"):
+        return MissingExtraError(
+            f"this command needs the Python package {error.name}, which is not installed.",
+            "Install what running a job needs: pip install 'presage[train]'.",
+        )
+    if isinstance(error, OSError) and error.errno in _OUTPUT_REFUSALS:
+        where = error.filename or "the output"
+        return StorageError(f"cannot write to {where}: {error.strerror}.", "Free some space or name another place.")
+    return None
 
 
 @contextmanager
@@ -76,11 +83,10 @@ def output_faults_end_the_command() -> Iterator[None]:
         _drop_output()
         raise SystemExit(0) from error
     except OSError as error:
-        if error.errno not in _OUTPUT_REFUSALS:
+        refused = foreseen_fault(error)
+        if refused is None:
             raise
         _drop_output()
-        where = error.filename or "the output"
-        refused = StorageError(f"cannot write to {where}: {error.strerror}.", "Free some space or name another place.")
         _explain(refused)
         raise SystemExit(refused.exit_code) from error
 

@@ -26,19 +26,23 @@ class KeyValueFormatter(logging.Formatter):
         return " ".join(f"{name}={_text(value)}" for name, value in fields.items())
 
 
-def set_up_logs() -> None:
+def set_up_logs(*packages: str) -> None:
     """Send Presage's events to stderr: from INFO, or on a terminal, where a bar shows progress, from WARNING.
 
     The environment variable PRESAGE_LOG_LEVEL names another level.
+
+    Args:
+        packages: Whose events; default: those of `presage` alone.
     """
     usual = "WARNING" if sys.stderr.isatty() else "INFO"
     level = os.environ.get(LEVEL, usual).upper()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
-    logger = logging.getLogger("presage")
-    logger.handlers = [handler]
-    logger.setLevel(level if level in logging.getLevelNamesMapping() else usual)
-    logger.propagate = False
+    for package in packages or ("presage",):
+        logger = logging.getLogger(package)
+        logger.handlers = [handler]
+        logger.setLevel(level if level in logging.getLevelNamesMapping() else usual)
+        logger.propagate = False
 
 
 def _text(value: object) -> str:

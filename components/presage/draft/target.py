@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from presage.errors import DataError
-from presage.frame import FloatArray, TransformName, value_columns
+from presage.frame import FloatArray, value_columns
+from presage.spec.job import TransformName
 
 _WORDS = ("close", "adjclose", "price", "value", "y")
 _PARTS = ("close", "price")

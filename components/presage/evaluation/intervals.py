@@ -29,8 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from presage.frame import BoolArray, FloatArray, Frame, IntArray, TimeArray, TransformName, to_change, to_level
+from presage.frame import BoolArray, FloatArray, Frame, IntArray, TimeArray, to_change, to_level
 from presage.spec.evaluation import Intervals
+from presage.spec.job import TransformName
 
 MINIMUM_RESIDUALS = 20
 """Known residuals below which no quantile is issued."""

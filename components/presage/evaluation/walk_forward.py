@@ -17,11 +17,11 @@ from presage.evaluation.contenders import Contender, contenders, fit, seed_of
 from presage.evaluation.folds import make_folds
 from presage.evaluation.intervals import calibrate, quantile_probabilities
 from presage.features.selection import select
-from presage.frame import BoolArray, FloatArray, Frame, IntArray, TransformName
+from presage.frame import BoolArray, FloatArray, Frame, IntArray
 from presage.models.combination import combine
 from presage.models.contract import Task
 from presage.spec.features import Selection
-from presage.spec.job import PredictionJobSpec
+from presage.spec.job import PredictionJobSpec, TransformName
 from presage.tasks import Engine
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import xgboost
 
 from presage.features.config import Dropped, FeatureConfig
-from presage.frame import FloatArray, Frame, TransformName, to_change
+from presage.frame import FloatArray, Frame, to_change
 from presage.spec.features import Selection
+from presage.spec.job import TransformName
 
 MINIMUM_ROWS = 10
 """Below this many rows with a known outcome nothing is judged."""

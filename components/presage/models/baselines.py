@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from presage.errors import NotSupportedError
-from presage.frame import FloatArray, Frame, IntArray, TransformName, to_change, to_level
+from presage.frame import FloatArray, Frame, IntArray, to_change, to_level
 from presage.models.contract import Task
 from presage.models.outcomes import known_outcomes
 from presage.models.statistical import StatisticalForecaster, StatisticalTrainer
+from presage.spec.job import TransformName
 from presage.spec.models import Model, WindowMeanParameters
 
 

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from presage.errors import LakeError, StorageError
 from presage.files import sync_directory
-from presage.frame import TransformName
+from presage.spec.job import TransformName
 from presage.spec.models import ModelName, ParameterValue
 
 MANIFEST = "bundle.json"

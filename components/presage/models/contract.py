@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from presage.frame import FloatArray, Frame, IntArray, TransformName
+from presage.frame import FloatArray, Frame, IntArray
+from presage.spec.job import TransformName
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from presage.errors import DataError
-from presage.frame import BoolArray, FloatArray, Frame, IntArray, TransformName, to_level
+from presage.frame import BoolArray, FloatArray, Frame, IntArray, to_level
 from presage.models.contract import Task
 from presage.models.outcomes import known_outcomes
 from presage.models.state import STATE, State, expect_files, read_state, unreadable
+from presage.spec.job import TransformName
 from presage.spec.models import ModelName
 
 MEAN_SUFFIX = "mean"

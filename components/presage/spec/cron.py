@@ -54,9 +54,15 @@ def parse_cron(text: str) -> Cron:
         days=_values(day, "day of the month", 1, 31),
         months=_values(month, "month", 1, 12, _MONTHS),
         weekdays=_values(weekday, "day of the week", 0, 6, _DAYS),
-        any_day=day[0] in "*?",
-        any_weekday=weekday[0] in "*?",
+        any_day=_open(day),
+        any_weekday=_open(weekday),
     )
+
+
+def _open(text: str) -> bool:
+    """Return whether a field restricts nothing: a star, which a step other than 1 makes a restriction."""
+    parts = (part.partition("/") for part in text.split(","))
+    return any(span in {"*", "?"} and int(step[:9] or 1) == 1 for span, _, step in parts)
 
 
 def _values(text: str, name: str, least: int, most: int, words: tuple[str, ...] = ()) -> frozenset[int]:

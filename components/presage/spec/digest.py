@@ -24,6 +24,9 @@ _PROCEDURE = (
     "seed",
 )
 
+# What a run's result does not depend on: how it is served, watched, timed, run and kept.
+_OPERATION = frozenset({"serving", "monitoring", "schedule", "engine", "resources", "retention"})
+
 # What a kind of source calls its data by; files and addresses are places only.
 _NAMES = {
     "dataset": {"name"},
@@ -57,6 +60,14 @@ def procedure_digest(job: PredictionJob) -> str:
         source.model_dump(mode="json", by_alias=True, exclude=_location(source)) for source in job.spec.sources
     ]
     return _digest(procedure)
+
+
+def run_digest(job: PredictionJob) -> str:
+    """Return the SHA-256 of what a run's result and its sinks depend on, in the same form.
+
+    A job whose digest changes is run anew; how it is served, watched, scheduled, run and kept may change without.
+    """
+    return _digest({name: value for name, value in _canonical(job.spec).items() if name not in _OPERATION})
 
 
 def _location(source: Source) -> dict[str, Literal[True] | set[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -29,6 +30,7 @@ _SERVER_FIELDS = (
     "selfLink",
     "uid",
 )
+_SHARED_FIELDS = ("annotations", "labels")
 _REMEDY = "docs/reference/predictionjob.md lists every field and its default."
 
 
@@ -77,7 +79,28 @@ def parse_job(text: str, where: str) -> PredictionJob:
     Raises:
         JobError: The text is wrong; `problems` lists every fault, by line.
     """
-    document = read_document(text)
+    return _read(read_document(text), where)
+
+
+def read_job(content: JsonValue, where: str) -> PredictionJob:
+    """Return the job that an object of an API server is, by the checks of `parse_job`.
+
+    Its labels and annotations are left out: more than the job's author write there, and as many as they like. A field
+    that is null counts as one that is not given, as it does in a file.
+
+    Args:
+        content: The object, from JSON.
+        where: What to call it in errors, such as its namespace and name.
+
+    Raises:
+        JobError: The object is wrong; `problems` lists every fault.
+    """
+    if isinstance(content, dict):
+        content = _without(content, _SHARED_FIELDS)
+    return _read(Document(_given(content), {}, ()), where)
+
+
+def _read(document: Document, where: str) -> PredictionJob:
     content = document.value
     if content is None and not document.problems:
         raise _error(where, [Fault((), "nothing", "one PredictionJob").problem()])
@@ -115,11 +138,22 @@ def _header_faults(content: dict[str, JsonValue]) -> list[Fault]:
 
 def _as_applied(content: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return a document without what only an API server writes."""
-    kept = {name: value for name, value in content.items() if name != "status"}
+    return _without({name: value for name, value in content.items() if name != "status"}, _SERVER_FIELDS)
+
+
+def _without(content: dict[str, JsonValue], fields: Collection[str]) -> dict[str, JsonValue]:
+    """Return a document without some fields of its metadata."""
     metadata = content.get("metadata")
-    if isinstance(metadata, dict):
-        kept["metadata"] = {name: value for name, value in metadata.items() if name not in _SERVER_FIELDS}
-    return kept
+    if not isinstance(metadata, dict):
+        return content
+    return content | {"metadata": {name: value for name, value in metadata.items() if name not in fields}}
+
+
+def _given(value: JsonValue) -> JsonValue:
+    """Return a value without the fields that are null."""
+    if isinstance(value, dict):
+        return {name: _given(part) for name, part in value.items() if part is not None}
+    return [_given(part) for part in value] if isinstance(value, list) else value
 
 
 def _problems(document: Document, faults: list[Fault]) -> list[Problem]:

@@ -13,8 +13,14 @@ ConditionType = Literal["DataReady", "FeaturesReady", "Trained", "Evaluated", "P
 Phase = Literal[
     "Pending", "Ingesting", "Training", "Promoting", "Forecasting", "Serving", "Complete", "Failed", "Suspended"
 ]
+CadenceName = Literal["Train", "Forecast"]
+Trigger = Literal["Spec", "Schedule", "Request", "Retry"]
 DigestText = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 """A SHA-256, as sha256: and 64 hexadecimal digits."""
+RunText = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+"""Name of a run in the lake."""
+ModelText = Annotated[str, Field(max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+"""Name of a model or baseline."""
 
 
 class JobCondition(SpecModel):
@@ -37,7 +43,7 @@ class JobCondition(SpecModel):
 class ScorecardSummary(SpecModel):
     """The newest scorecard, in short."""
 
-    model: Annotated[str, Field(max_length=63)]
+    model: ModelText
     """What is served: the promoted model, else the best baseline."""
     skill: float | None = None
     """1 - loss / loss of the best baseline, rounded to three decimals; 0 where that baseline is served."""
@@ -45,6 +51,10 @@ class ScorecardSummary(SpecModel):
     """Share of outcomes inside the interval that the gate watches, rounded to three decimals."""
     digest: DigestText
     """Digest of the scorecard; the same on a laptop."""
+    run: RunText | None = None
+    """Run in the lake that found it: the version of the model."""
+    data: DigestText | None = None
+    """Digest of the rows that the run used: the version of the data."""
 
 
 class NextRuns(SpecModel):
@@ -56,22 +66,52 @@ class NextRuns(SpecModel):
     """Next forecast, UTC."""
 
 
+class LastSchedules(SpecModel):
+    """Which due time each cadence was last started for."""
+
+    train: datetime | None = None
+    """Due time of the newest training, UTC."""
+    forecast: datetime | None = None
+    """Due time of the newest forecast, UTC."""
+
+
+class HandledRequests(SpecModel):
+    """Values of the annotations that ask for a run now, as they were last obeyed."""
+
+    train: Annotated[str, Field(max_length=256)] | None = None
+    """Of `presage.dev/train-requested-at`."""
+    forecast: Annotated[str, Field(max_length=256)] | None = None
+    """Of `presage.dev/forecast-requested-at`."""
+
+
 class RunSummary(SpecModel):
     """One run of the job."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the run."""
-    cadence: Literal["Train", "Forecast"]
+    """Name of the run's Kubernetes Job or pipeline run."""
+    cadence: CadenceName
     """Which cadence it belongs to."""
-    state: Literal["Pending", "Running", "Succeeded", "Failed"]
+    trigger: Trigger = "Spec"
+    """What asked for it: the spec, the schedule, a request, or the failure of a run that may succeed later."""
+    state: Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled"]
     """How far it is."""
+    attempt: Annotated[int, Field(ge=1)] = 1
+    """1, and one more for each run that failed before it for the same cause."""
+    run_digest: DigestText | None = None
+    """Digest of the part of the spec that a run's result depends on."""
+    run: RunText | None = None
+    """Run in the lake that it made."""
+    reason: Annotated[str, Field(max_length=128)] = ""
+    """Kind of the failure, where it failed, such as DataError or OOMKilled."""
     message: Annotated[str, Field(max_length=1024)] = ""
     """What went wrong, where something did."""
+    retry: bool = False
+    """Whether it failed and may succeed later."""
     start_time: datetime | None = None
     """When it started, UTC."""
     completion_time: datetime | None = None
     """When it ended, UTC."""
-    spec_digest: DigestText
+    spec_digest: DigestText | None = None
     """Digest of the spec that it ran."""
     scorecard_digest: DigestText | None = None
     """Digest of what it found."""
@@ -80,9 +120,9 @@ class RunSummary(SpecModel):
 class Champion(SpecModel):
     """A model that was served."""
 
-    model: Annotated[str, Field(max_length=63)]
+    model: ModelText
     """Name of the model or baseline."""
-    run: Annotated[str, Field(min_length=1, max_length=253)]
+    run: RunText
     """Run that made it."""
     since: datetime
     """When it was first served, UTC."""
@@ -109,6 +149,12 @@ class PredictionJobStatus(SpecModel):
     """The earliest of `nextRuns`, UTC."""
     next_runs: NextRuns | None = None
     """When the schedule is due."""
+    last_schedules: LastSchedules | None = None
+    """Which due time each cadence was last started for."""
+    handled_requests: HandledRequests | None = None
+    """Which requests for a run were obeyed."""
+    stale_after: datetime | None = None
+    """When the issued forecast is too old to be relied on, UTC."""
     runs: Annotated[tuple[RunSummary, ...], Field(max_length=100)] = ()
     """Newest runs, the newest first."""
     champions: Annotated[tuple[Champion, ...], Field(max_length=20)] = ()

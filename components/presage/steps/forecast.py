@@ -4,49 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError
 
-from presage.errors import DataError
+from presage.errors import DataError, LakeError
 from presage.evaluation.intervals import IntervalState, issue
+from presage.files import write_atomically
 from presage.frame import SERIES, TIMESTAMP, FloatArray, Frame
 from presage.lake.tables import Lake
 from presage.models.bundle import Bundle
 from presage.models.registry import load
 from presage.report.data import IssuedForecast
+from presage.spec.base import parse_duration, parse_frequency
+from presage.spec.forecast import FORECAST, ForecastStep, ForecastSummary
 from presage.spec.job import PredictionJob
+from presage.spec.periods import shift
 from presage.steps.promote import Champion
 from presage.steps.workdir import job_key
 from presage.tasks import single_threaded
-
-
-class ForecastStep(BaseModel):
-    """The forecast of one bar."""
-
-    model_config = ConfigDict(frozen=True)
-
-    target_time: datetime
-    """Start of the bar, UTC."""
-    mean: float
-    quantiles: dict[str, float]
-
-
-class ForecastSummary(BaseModel):
-    """An issued forecast, as programs read it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    job: str
-    namespace: str
-    series: str
-    run: str
-    """Run whose bundle forecast."""
-    model: str
-    promoted: bool
-    issued_at: datetime
-    steps: tuple[ForecastStep, ...]
 
 
 def next_forecast(frame: Frame, bundle: Bundle, files: Mapping[str, bytes]) -> IssuedForecast:
@@ -109,6 +87,78 @@ def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion:
     )
 
 
+def forecast_summary(
+    job: PredictionJob, forecast: IssuedForecast, *, run: str, model: str, promoted: bool
+) -> ForecastSummary:
+    """Return a forecast as programs read it.
+
+    Args:
+        job: The job.
+        forecast: The forecast.
+        run: Run whose bundle forecast.
+        model: What was fitted.
+        promoted: Whether it is a promoted model; else it is the best baseline.
+    """
+    names = _names(forecast.probabilities)
+    return ForecastSummary(
+        job=job.metadata.name,
+        namespace=job.metadata.namespace,
+        series=forecast.series,
+        run=run,
+        model=model,
+        promoted=promoted,
+        issued_at=forecast.issued_at,
+        stale_after=stale_after(job, forecast),
+        steps=tuple(
+            ForecastStep(target_time=_moment(time), mean=mean, quantiles=dict(zip(names, quantiles, strict=True)))
+            for time, mean, quantiles in zip(
+                forecast.target_time, forecast.mean.tolist(), forecast.quantiles.tolist(), strict=True
+            )
+        ),
+    )
+
+
+def stale_after(job: PredictionJob, forecast: IssuedForecast) -> datetime:
+    """Return when a forecast is too old to be relied on, UTC; it may have been so when it was issued.
+
+    That is `monitoring.maxStaleness` after it was issued. By default it is twice the frequency after the start of the
+    next bar, which waits for no bar on a weekend without any, and the lag with which that bar is known.
+    """
+    longest = job.spec.monitoring.max_staleness
+    if longest is not None:
+        return forecast.issued_at + parse_duration(longest)
+    source = job.spec.source(job.spec.target.source)
+    next_bar = _moment(forecast.target_time[0])
+    return shift(next_bar, 2, parse_frequency(job.spec.frequency), source.time_zone) + parse_duration(
+        source.availability.lag
+    )
+
+
+def write_forecast(directory: Path, forecast: ForecastSummary) -> ForecastSummary:
+    """Write a forecast beside its bundle, unless a newer one stands there, and return the one that stands there then.
+
+    Raises:
+        LakeError: The file that is there cannot be read.
+        StorageError: The file cannot be written.
+    """
+    before = read_forecast(directory)
+    if before is not None and before.issued_at > forecast.issued_at:
+        return before
+    write_atomically(directory / FORECAST, forecast.model_dump_json(indent=2) + "\n")
+    return forecast
+
+
+def read_forecast(directory: Path) -> ForecastSummary | None:
+    """Return the newest forecast of a run's bundle, None where there is none; raises LakeError for a damaged file."""
+    path = directory / FORECAST
+    try:
+        return ForecastSummary.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise LakeError(f"the forecast {path} cannot be read.", "Remove it and forecast again.") from error
+
+
 def _quantiles(bundle: Bundle, level: float, mean: FloatArray) -> FloatArray:
     if not bundle.conformal.offsets:
         return np.empty((len(mean), 0))
@@ -123,26 +173,6 @@ def _quantiles(bundle: Bundle, level: float, mean: FloatArray) -> FloatArray:
 
 def _names(probabilities: FloatArray) -> list[str]:
     return [f"q{probability:g}" for probability in probabilities.tolist()]
-
-
-def forecast_summary(job: PredictionJob, forecast: IssuedForecast, champion: Champion) -> ForecastSummary:
-    """Return a forecast as programs read it."""
-    names = _names(forecast.probabilities)
-    return ForecastSummary(
-        job=job.metadata.name,
-        namespace=job.metadata.namespace,
-        series=forecast.series,
-        run=champion.run,
-        model=champion.model,
-        promoted=champion.promoted,
-        issued_at=forecast.issued_at,
-        steps=tuple(
-            ForecastStep(target_time=_moment(time), mean=mean, quantiles=dict(zip(names, quantiles, strict=True)))
-            for time, mean, quantiles in zip(
-                forecast.target_time, forecast.mean.tolist(), forecast.quantiles.tolist(), strict=True
-            )
-        ),
-    )
 
 
 def _moment(time: np.datetime64) -> datetime:

@@ -52,10 +52,14 @@ def open_run(job: PredictionJob, *, workdir: Path, run_id: str | None = None) ->
     if run_id is not None and run_id not in found:
         raise JobError(f"{job.metadata.name} has no run {run_id!r} in {work.root}.", f"There are: {', '.join(found)}.")
     directory = work.run(job, run_id or found[0])
+    return FinishedRun(summary=read_summary(directory), directory=directory)
+
+
+def read_summary(directory: Path) -> RunSummary:
+    """Return the summary in a run's directory; raises LakeError where it cannot be read."""
     try:
-        summary = RunSummary.model_validate_json((directory / SUMMARY).read_bytes())
+        return RunSummary.model_validate_json((directory / SUMMARY).read_bytes())
     except (OSError, ValidationError) as error:
         raise LakeError(
             f"the summary of run {directory.name} in {directory} cannot be read.", "Run the job again."
         ) from error
-    return FinishedRun(summary=summary, directory=directory)

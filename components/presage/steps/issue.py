@@ -14,9 +14,12 @@ from presage.lake.tables import Lake
 from presage.models.bundle import read_bundle
 from presage.report.data import IssuedForecast
 from presage.spec.digest import procedure_digest
+from presage.spec.forecast import ForecastSummary
 from presage.spec.job import PredictionJob
-from presage.steps.forecast import ForecastSummary, forecast_summary, forecast_table, keep_forecast, next_forecast
+from presage.spec.outcome import RunOutcome
+from presage.steps.forecast import forecast_summary, forecast_table, keep_forecast, next_forecast, write_forecast
 from presage.steps.ingest import ingest
+from presage.steps.outcome import forecast_outcome
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.promote import read_champions
@@ -27,10 +30,11 @@ from presage.steps.workdir import BUNDLE, WorkDirectory
 
 @dataclass(frozen=True)
 class Issued:
-    """A forecast in the report's form and in that of programs."""
+    """A forecast in the forms of the report, of programs and of the platform."""
 
     forecast: IssuedForecast
     summary: ForecastSummary
+    outcome: RunOutcome
 
 
 def issue_forecast(
@@ -43,7 +47,7 @@ def issue_forecast(
     out: Path | None,
     progress: Report,
 ) -> Issued:
-    """Issue the champion's next forecast, keep it in the lake, and write it to a Parquet file where one is named.
+    """Issue the champion's next forecast: keep it in the lake and beside the bundle, and in a Parquet file if named.
 
     A job without a champion, or whose procedure has changed since, is run first.
 
@@ -74,12 +78,15 @@ def issue_forecast(
     with work.only_run(job):
         lake = Lake(work.lake.as_uri())
         frame = build_frame(placed, ingest(placed, lake, base=base, now=now).bars)
-        bundle, files = read_bundle(work.run(job, champion.run) / BUNDLE)
-        forecast = next_forecast(frame, bundle, files)
+        directory = work.run(job, champion.run)
+        forecast = next_forecast(frame, *read_bundle(directory / BUNDLE))
         table = forecast_table(forecast)
         keep_forecast(lake, job, table, champion)
+        summary = forecast_summary(job, forecast, run=champion.run, model=champion.model, promoted=champion.promoted)
+        write_forecast(directory, summary)
+        outcome = forecast_outcome(job, work, champion)
     if out is not None:
         written = io.BytesIO()
         table.write_parquet(written)
         write_atomically(out, written.getvalue(), option="--out")
-    return Issued(forecast=forecast, summary=forecast_summary(job, forecast, champion))
+    return Issued(forecast=forecast, summary=summary, outcome=outcome)

@@ -26,10 +26,12 @@ from presage.report.write import write_report
 from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
-from presage.steps.forecast import forecast_table, keep_forecast, next_forecast
+from presage.spec.outcome import RunOutcome
+from presage.steps.forecast import forecast_summary, forecast_table, keep_forecast, next_forecast, write_forecast
 from presage.steps.history import RunSummary
 from presage.steps.ingest import Ingested, ingest
 from presage.steps.lock import lock_digest
+from presage.steps.outcome import run_outcome
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.promote import Champions, incumbent, promote, read_champions
@@ -44,10 +46,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DoneRun:
-    """A finished run: what it found, for people and for programs, and where its files are."""
+    """A finished run: what it found, for people, programs and the platform, and where its files are."""
 
     report: RunReport
     summary: RunSummary
+    outcome: RunOutcome
     directory: Path
 
 
@@ -139,6 +142,11 @@ def run_job(
                 config=config,
             )
             write_report(directory, report)
+            verdict = scorecard.verdict
+            write_forecast(
+                directory,
+                forecast_summary(job, forecast, run=run_id, model=verdict.champion, promoted=verdict.promoted),
+            )
             write_atomically(directory / SUMMARY, summary.model_dump_json(indent=2) + "\n")
             trials = lake.write(_trials_table(job), to_rows(trained.trials))
             manifest = RunManifest(
@@ -156,7 +164,7 @@ def run_job(
             save_manifest(directory, manifest)
         champions = promote(
             work.champion(job),
-            scorecard.verdict,
+            verdict,
             run=run_id,
             inputs=inputs,
             procedure=summary.procedure_digest,
@@ -164,7 +172,6 @@ def run_job(
         )
         if champions.current.run == run_id:
             keep_forecast(lake, job, forecast_table(forecast), champions.current)
-        verdict = scorecard.verdict
         _LOG.info(
             "run finished",
             extra=names
@@ -172,7 +179,8 @@ def run_job(
             | {"champion": champions.current.model},
         )
         _retire(lake, work, job)
-    return DoneRun(report=report, summary=summary, directory=work.run(job, run_id))
+        outcome = run_outcome(job, work, summary, champions.current)
+    return DoneRun(report=report, summary=summary, outcome=outcome, directory=work.run(job, run_id))
 
 
 def _derived(lake: Lake, job: PredictionJob, ingested: Ingested, frame: Frame) -> dict[str, TableVersion]:

@@ -1,7 +1,8 @@
 """Where a laptop keeps a job's lake, runs and champion.
 
 <workdir>/lake/                       Delta tables: raw/, bars/, frames/, trials/, forecasts/
-<workdir>/runs/<namespace>.<job>/     one directory a run; a run appears whole or not at all
+<workdir>/runs/<namespace>.<job>/     one directory a run; a run appears whole or not at all; later only
+                                      its forecast.json changes, the newest forecast of its bundle
 <workdir>/champions/<namespace>.<job>.json
 """
 
