@@ -1,1 +1,1 @@
-"""The inference server, its gateway and its console."""
+"""The inference server."""

@@ -1,0 +1,123 @@
+"""The model directory: a run's bundle, which is trusted only when its digests are right, and its newest forecast."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from presage.errors import DataError, LakeError, PresageError
+from presage.models.bundle import Bundle, read_bundle
+from presage.spec.forecast import FORECAST
+from presage_serving.forecast import Forecast, parse_forecast
+from presage_serving.metrics import Metrics
+
+BUNDLE = "bundle"
+REPORT = "report.html"
+_LARGEST_FORECAST = 2**24
+_LONGEST_PAUSE = 30.0
+_Signature = tuple[int, int, int]
+
+logger = logging.getLogger("presage.serving")
+
+
+class ModelDirectory:
+    """Keeps the newest good forecast of a model directory; a broken one never takes the place of a good one.
+
+    Attributes:
+        forecast: What is served; None until the directory was found sound.
+        fault: What is wrong with the directory, as a sentence; empty where nothing is.
+    """
+
+    def __init__(self, path: Path, metrics: Metrics) -> None:
+        self.path = path
+        self.forecast: Forecast | None = None
+        self.fault = "The model directory is being read."
+        self._metrics = metrics
+        self._bundle: Bundle | None = None
+        self._seen: _Signature | None = None
+
+    async def watch(self, interval: float) -> None:
+        """Look at the directory for ever.
+
+        Args:
+            interval: Seconds between two looks; while the directory is not sound, they become longer, up to 30.
+        """
+        pause = interval
+        while True:
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception:  # a server that stops looking would serve old forecasts in silence
+                logger.exception("the model directory cannot be looked at")
+            pause = interval if self.forecast else max(interval, min(pause * 2, _LONGEST_PAUSE))
+            await asyncio.sleep(pause)
+
+    def refresh(self) -> None:
+        """Take what is new in the directory; what is wrong with it is kept in `fault`, logged and counted once."""
+        signature = _signature(self.path / FORECAST)
+        if self.forecast and signature == self._seen:
+            return
+        try:
+            found = self._read()
+        except PresageError as error:
+            self._refuse(str(error), signature)
+        else:
+            self._take(found)
+        self._seen = signature
+
+    def _read(self) -> Forecast:
+        """Return the forecast of the file; raises LakeError or DataError."""
+        self._bundle = bundle = self._bundle or read_bundle(self.path / BUNDLE)[0]
+        found = parse_forecast(_content(self.path / FORECAST))
+        served = self.forecast
+        if (found.job, found.model) != (f"{bundle.namespace}.{bundle.job}", bundle.model):
+            raise DataError(
+                f"{FORECAST} is of {found.job} by {found.model}, and the bundle beside it is of "
+                f"{bundle.namespace}.{bundle.job} by {bundle.model}.",
+                "Name the directory of one run.",
+            )
+        if served and found.run != served.run:
+            raise DataError(
+                f"{FORECAST} is of run {found.run}, and run {served.run} is served.",
+                "Start another server for another run.",
+            )
+        if served and found.issued_at < served.issued_at:
+            raise DataError(
+                f"{FORECAST} was issued at {found.issued_at}, before the one that is served.", "Issue a newer one."
+            )
+        return found
+
+    def _take(self, found: Forecast) -> None:
+        event = "forecast replaced" if self.forecast else "model ready"
+        self.forecast, self.fault = found, ""
+        logger.info(event, extra={"run": found.run, "model": found.model, "issued_at": found.issued_at.isoformat()})
+
+    def _refuse(self, fault: str, signature: _Signature | None) -> None:
+        if (fault, signature) == (self.fault, self._seen):
+            return
+        self.fault = fault
+        self._metrics.refused()
+        served = self.forecast.issued_at.isoformat() if self.forecast else "nothing"
+        logger.error("model directory refused", extra={"fault": fault, "served": served})
+
+
+def _signature(path: Path) -> _Signature | None:
+    """Return what changes with a file's content; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FORECAST + 1)
+    except OSError as error:
+        raise LakeError(
+            f"{path} cannot be read: {error.strerror or error}.", "Issue a forecast: presage forecast."
+        ) from error
+    if len(content) > _LARGEST_FORECAST:
+        raise LakeError(f"{path} is larger than the {_LARGEST_FORECAST} bytes that are read.", "Issue it again.")
+    return content

@@ -1,0 +1,48 @@
+"""What a request may ask of an issued forecast. Each check names the field that asks for more, and what was issued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from presage_serving.forecast import Forecast
+from presage_serving.refusal import Refusal
+
+LARGEST_BATCH = 100
+"""Forecasts that one request may ask for: what bounds the answer to a small body."""
+
+
+def require_series(forecast: Forecast, series: str, field: str) -> None:
+    """Raise Refusal for a series that is not the forecast's."""
+    if series != forecast.series:
+        raise Refusal(400, f"{field}: {series!r} is not served; the series is {forecast.series!r}.")
+
+
+def steps(forecast: Forecast, horizon: int | None, field: str) -> int:
+    """Return how many steps are asked for, all where none says; raises Refusal for more than were issued."""
+    if horizon is None:
+        return forecast.horizon
+    if not 1 <= horizon <= forecast.horizon:
+        raise Refusal(400, f"{field}: {horizon} steps were not issued; 1 to {forecast.horizon} are served.")
+    return horizon
+
+
+def quantile_places(forecast: Forecast, probabilities: Sequence[float] | None, field: str) -> tuple[int, ...]:
+    """Return where the wanted quantiles stand among the issued ones, all where none says.
+
+    Raises:
+        Refusal: A quantile was not issued.
+    """
+    issued = forecast.probabilities
+    if probabilities is None:
+        return tuple(range(len(issued)))
+    for probability in probabilities:
+        if probability not in issued:
+            served = ", ".join(map(str, issued)) or "none"
+            raise Refusal(400, f"{field}: the quantile {probability} was not issued; served are {served}.")
+    return tuple(issued.index(probability) for probability in dict.fromkeys(probabilities))
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

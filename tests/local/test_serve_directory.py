@@ -1,0 +1,208 @@
+"""What the server takes from a model directory, look by look."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from presage.errors import DataError
+from presage.models.bundle import Bundle, write_bundle
+from presage.spec.forecast import FORECAST, ForecastStep, ForecastSummary
+from presage_serving.directory import BUNDLE, ModelDirectory
+from presage_serving.forecast import parse_forecast
+from presage_serving.metrics import Metrics
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+REFUSALS = "presage_server_directory_refusals_total"
+
+
+def forecast(**fields: object) -> ForecastSummary:
+    steps = tuple(
+        ForecastStep(target_time=START + timedelta(days=day), mean=day + 0.5, quantiles={"q0.1": day, "q0.9": day + 1})
+        for day in range(2)
+    )
+    given = {
+        "job": "house", "namespace": "default", "series": "price", "run": "one", "model": "naive", "promoted": False,
+        "issued_at": START, "steps": steps,
+    }  # fmt: skip
+    return ForecastSummary.model_validate(given | fields)
+
+
+def issue(directory: Path, summary: ForecastSummary) -> None:
+    """Replace the file as the forecast cadence does: another file takes its name."""
+    beside = directory / "new"
+    beside.write_text(summary.model_dump_json())
+    beside.replace(directory / FORECAST)
+
+
+def fit(directory: Path) -> None:
+    manifest = Bundle(
+        job="house", namespace="default", spec_digest="sha256:0", model="naive", transform="Level", horizon=2, season=1,
+        frequency="1d", train_start=START, train_end=START, created_at=START,
+    )  # fmt: skip
+    write_bundle(directory / BUNDLE, manifest, {"state.json": b"{}"})
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def directory(tmp_path: Path, metrics: Metrics) -> ModelDirectory:
+    fit(tmp_path)
+    issue(tmp_path, forecast())
+    return ModelDirectory(tmp_path, metrics)
+
+
+def refusals(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value(REFUSALS)
+
+
+def test_nothing_is_served_before_the_first_look(directory: ModelDirectory) -> None:
+    assert directory.forecast is None
+    assert directory.fault == "The model directory is being read."
+
+
+def test_a_sound_directory_is_served(directory: ModelDirectory) -> None:
+    directory.refresh()
+    assert directory.forecast is not None
+    assert directory.forecast.means == (0.5, 1.5)
+    assert directory.forecast.probabilities == (0.1, 0.9)
+    assert directory.forecast.quantiles == ((0, 1), (1, 2))
+    assert directory.fault == ""
+
+
+def test_a_broken_forecast_is_logged_and_counted_once(
+    directory: ModelDirectory, metrics: Metrics, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("presage"), "propagate", True)
+    directory.refresh()
+    good = directory.forecast
+    (directory.path / FORECAST).write_text("{")
+    for _ in range(3):
+        directory.refresh()
+    assert directory.forecast is good
+    assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
+        "model directory refused"
+    ]
+    assert refusals(metrics) == 1
+
+
+def test_a_directory_that_stays_broken_from_the_start_is_counted_once(tmp_path: Path, metrics: Metrics) -> None:
+    directory = ModelDirectory(tmp_path, metrics)
+    for _ in range(3):
+        directory.refresh()
+    assert "the bundle" in directory.fault
+    assert refusals(metrics) == 1
+
+
+def test_another_fault_after_the_first_is_counted_again(directory: ModelDirectory, metrics: Metrics) -> None:
+    directory.refresh()
+    for text in ("{", "[]"):
+        (directory.path / FORECAST).write_text(text)
+        directory.refresh()
+    assert refusals(metrics) == 2
+
+
+def test_the_next_good_forecast_takes_the_place_of_a_broken_one(directory: ModelDirectory) -> None:
+    directory.refresh()
+    (directory.path / FORECAST).write_text("{")
+    directory.refresh()
+    issue(directory.path, forecast(issued_at=START + timedelta(days=1)))
+    directory.refresh()
+    assert directory.forecast is not None
+    assert directory.forecast.issued_at == START + timedelta(days=1)
+    assert directory.fault == ""
+
+
+def test_the_same_moment_may_be_issued_again_on_revised_data(directory: ModelDirectory) -> None:
+    directory.refresh()
+    issue(directory.path, forecast(series="other"))
+    directory.refresh()
+    assert directory.forecast is not None
+    assert directory.forecast.series == "other"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"run": "two"}, "forecast.json is of run two, and run one is served"),
+        ({"issued_at": START - timedelta(days=1)}, "before the one that is served"),
+        ({"job": "flat"}, "forecast.json is of default.flat by naive, and the bundle beside it is of default.house by"),
+        ({"model": "ridge"}, "forecast.json is of default.house by ridge"),
+    ],
+    ids=["another run", "an older one", "another job", "another model"],
+)
+def test_a_forecast_that_does_not_belong_there_is_not_served(
+    directory: ModelDirectory, fields: dict[str, object], sentence: str
+) -> None:
+    directory.refresh()
+    good = directory.forecast
+    issue(directory.path, forecast(**fields))
+    directory.refresh()
+    assert directory.forecast is good
+    assert sentence in directory.fault
+
+
+def test_a_removed_directory_leaves_the_last_good_forecast_in_place(directory: ModelDirectory) -> None:
+    directory.refresh()
+    good = directory.forecast
+    directory.path.rename(directory.path.with_name("gone"))
+    directory.refresh()
+    assert directory.forecast is good
+    assert "forecast.json cannot be read" in directory.fault
+
+
+def test_a_forecast_that_is_a_directory_or_too_large_is_no_forecast(directory: ModelDirectory) -> None:
+    (directory.path / FORECAST).unlink()
+    (directory.path / FORECAST).mkdir()
+    directory.refresh()
+    assert "forecast.json cannot be read: Is a directory" in directory.fault
+    (directory.path / FORECAST).rmdir()
+    (directory.path / FORECAST).write_bytes(b" " * (2**24 + 1))
+    directory.refresh()
+    assert "is larger than the 16777216 bytes that are read" in directory.fault
+
+
+def change(**fields: object) -> Callable[[dict], None]:
+    return lambda content: content.update(fields)
+
+
+def change_step(**fields: object) -> Callable[[dict], None]:
+    return lambda content: content["steps"][1].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (change(steps=[]), "there are no steps"),
+        (change(run=None), "Input should be a valid string at run"),
+        (change(issued_at="2026-01-05T00:00:00"), "a time has no zone"),
+        (change(stale_after="2026-01-05T00:00:00"), "a time has no zone"),
+        (change_step(mean=None), "Input should be a valid number at steps.1.mean"),
+        (change_step(mean=float("nan")), "a number is not finite at steps.1"),
+        (change_step(quantiles={"q0.1": 0.0, "q0.9": float("inf")}), "a number is not finite at steps.1"),
+        (change_step(quantiles={"q0.1": 0.0}), "other quantiles than in the first step at steps.1"),
+        (change_step(target_time="2026-01-05T00:00:00Z"), "the target times do not ascend"),
+        (change(steps=[{"target_time": "2026-01-05T00:00:00Z", "mean": 0, "quantiles": {"p50": 0}}]), "'p50' is no"),
+        (change(steps=[{"target_time": "2026-01-05T00:00:00Z", "mean": 0, "quantiles": {"q1": 0}}]), "'q1' is no"),
+    ],
+    ids=range(11),
+)
+def test_a_forecast_with_a_fault_cannot_be_served(spoil: Callable[[dict], None], sentence: str) -> None:
+    content = json.loads(forecast().model_dump_json())
+    spoil(content)
+    with pytest.raises(DataError, match="the forecast cannot be served") as refused:
+        parse_forecast(json.dumps(content).encode())
+    assert sentence in str(refused.value)
+
+
+def test_fields_that_a_later_version_adds_do_no_harm() -> None:
+    content = json.loads(forecast().model_dump_json()) | {"drift": 0.1}
+    assert parse_forecast(json.dumps(content).encode()) == parse_forecast(forecast().model_dump_json().encode())
