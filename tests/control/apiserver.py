@@ -1,16 +1,13 @@
-"""A real etcd and kube-apiserver for tests: built once from their Go modules, started on free loopback ports.
+"""A real etcd and kube-apiserver for tests, and controllers where asked: started on free loopback ports.
 
-python tests/control/apiserver.py build    build the binary, unless it is there
+python tests/control/apiserver.py build    build the programs, unless they are there
 python tests/control/apiserver.py serve    start both, print a kubeconfig, stop on Ctrl-C
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import ssl
@@ -25,10 +22,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SOURCE = Path(__file__).parent / "apiserver"
-_VERSION = "v1.34.4"
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does, for a start from the command line
+
+from cluster.binaries import BuildError, binaries, binaries_path
+
 _START_SECONDS = 120
 _STOP_SECONDS = 15
+_API_SERVER_STOP_SECONDS = 2  # an orderly stop waits for its clients' watches, which they would keep for minutes
 
 
 class ControlPlaneError(Exception):
@@ -48,65 +48,123 @@ class ControlPlane:
     url: str
     token: str
     certificate: Path
+    _server: _ApiServer
 
-    def kubeconfig(self) -> str:
-        """Return a kubeconfig of the server."""
+    def kubeconfig(self, token: str | None = None) -> str:
+        """Return a kubeconfig of the server, for the administrator or for whom `token` stands."""
         return f"""apiVersion: v1
 kind: Config
 clusters: [{{name: test, cluster: {{server: "{self.url}", certificate-authority: "{self.certificate}"}}}}]
-users: [{{name: admin, user: {{token: "{self.token}"}}}}]
-contexts: [{{name: test, context: {{cluster: test, user: admin}}}}]
+users: [{{name: user, user: {{token: "{token or self.token}"}}}}]
+contexts: [{{name: test, context: {{cluster: test, user: user}}}}]
 current-context: test
 """
+
+    def stop_api_server(self) -> None:
+        """Stop the API server; etcd keeps running with all objects."""
+        self._server.stop()
+
+    def start_api_server(self) -> None:
+        """Start the API server again, with the same address, certificate and objects, and wait until it is ready.
+
+        Raises:
+            ControlPlaneError: It does not become ready.
+        """
+        self._server.start()
+
+    def restart_api_server(self) -> None:
+        """Stop the API server, start it again and wait until it is ready.
+
+        Raises:
+            ControlPlaneError: It does not become ready.
+        """
+        self.stop_api_server()
+        self.start_api_server()
+
+
+class _ApiServer:
+    """The process of a kube-apiserver, which may be stopped and started again."""
+
+    def __init__(self, command: Sequence[str], *, url: str, certificate: Path, log: Path) -> None:
+        self._command = command
+        self._url = url
+        self._certificate = certificate
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = _start(self._log, self._command)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._is_ready():
+                return
+            time.sleep(0.1)
+        raise ControlPlaneError(f"kube-apiserver is not ready:\n{self._log.read_text(errors='replace')[-4000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            _stop(self._process, seconds=_API_SERVER_STOP_SECONDS)
+
+    def _is_ready(self) -> bool:
+        try:
+            context = ssl.create_default_context(cafile=self._certificate)
+            with urllib.request.urlopen(f"{self._url}/readyz", context=context, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
 
 
 def binary_path() -> Path:
     """Return where the binary of the present sources is, or would be."""
-    cache = Path(os.environ.get("PRESAGE_CACHE", Path.home() / ".cache" / "presage"))
-    content = b"".join((_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
-    return cache / "bin" / f"control-plane-{hashlib.sha256(content).hexdigest()[:16]}"
+    return binaries_path() / "kubernetes"
 
 
 def control_plane_binary() -> Path:
-    """Return the binary of etcd and kube-apiserver; builds it, which takes minutes, where it is not there.
+    """Return the binary of all servers; builds it, which takes minutes, where it is not there.
 
     Raises:
         ControlPlaneError: There is neither the binary nor a Go toolchain, or the build fails.
     """
-    binary = binary_path()
-    if binary.is_file():
-        return binary
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        raise ControlPlaneError(f"no Go toolchain to build {binary}")
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    stamp = "k8s.io/component-base/version"
-    major, minor, _ = _VERSION.removeprefix("v").split(".")
-    flags = f"-s -w -X {stamp}.gitVersion={_VERSION} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
-    with (binary.parent / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=binary.parent) as folder:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if binary.is_file():
-            return binary  # another process built it while this one waited
-        # Built beside and renamed, so that an interrupted build leaves no half of a binary.
-        built = Path(folder) / "control-plane"
-        command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(built), "."]
-        done = subprocess.run(
-            command, cwd=_SOURCE, env=os.environ | {"CGO_ENABLED": "0"}, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ControlPlaneError(f"go build failed:\n{done.stderr[-2000:]}")
-        built.replace(binary)
-    return binary
+    return _binary("kubernetes")
+
+
+def kubectl_binary() -> Path:
+    """Return kubectl of the servers' version; builds it as `control_plane_binary` does.
+
+    Raises:
+        ControlPlaneError: As `control_plane_binary`.
+    """
+    return _binary("kubectl")
+
+
+def helm_binary() -> Path:
+    """Return helm; builds it as `control_plane_binary` does.
+
+    Raises:
+        ControlPlaneError: As `control_plane_binary`.
+    """
+    return _binary("helm")
+
+
+def _binary(name: str) -> Path:
+    try:
+        return binaries() / name
+    except BuildError as error:
+        raise ControlPlaneError(str(error)) from error
 
 
 @contextmanager
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
     """Start etcd and kube-apiserver with their data in a temporary folder; stop both and remove it afterwards.
+
+    Args:
+        controllers: Start kube-controller-manager too. It makes the Pods of Jobs and Deployments, collects objects
+            whose owner is gone, and makes service accounts; without a kubelet no Pod ever runs.
 
     Raises:
         ControlPlaneError: The binary cannot be had, or a server does not become ready.
     """
-    binary = control_plane_binary()
+    binary = str(control_plane_binary())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="presage-control-")))
         etcd_port, peer_port, port = _free_ports(3)
@@ -116,7 +174,7 @@ def control_plane() -> Iterator[ControlPlane]:
             _process(
                 folder / "etcd.log",
                 [
-                    *(str(binary), "etcd", "--data-dir", str(folder / "etcd"), "--unsafe-no-fsync", "--log-level=warn"),
+                    *(binary, "etcd", "--data-dir", str(folder / "etcd"), "--unsafe-no-fsync", "--log-level=warn"),
                     *("--listen-client-urls", etcd, "--advertise-client-urls", etcd),
                     *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
                     *("--initial-cluster", f"default={peer}"),
@@ -125,48 +183,59 @@ def control_plane() -> Iterator[ControlPlane]:
         )
         token = secrets.token_hex(16)
         tokens = folder / "tokens.csv"
-        tokens.touch(mode=0o600)
-        tokens.write_text(f'{token},admin,admin,"system:masters"\n')
+        _write_secret(tokens, f'{token},admin,admin,"system:masters"\n')
         key = folder / "service-account.key"
-        _private_key(key)
+        _write_secret(key, _private_key())
         certificates = folder / "certificates"
-        server = stack.enter_context(
-            _process(
-                folder / "kube-apiserver.log",
-                [
-                    *(str(binary), "kube-apiserver", f"--etcd-servers={etcd}", f"--cert-dir={certificates}"),
-                    *("--bind-address=127.0.0.1", f"--secure-port={port}", "--service-cluster-ip-range=10.96.0.0/16"),
-                    *(f"--token-auth-file={tokens}", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"),
-                    *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}"),
-                    f"--service-account-signing-key-file={key}",
-                    # No controllers run here, so there is nobody to make the service account that this plug-in wants.
-                    "--disable-admission-plugins=ServiceAccount",
-                ],
-            )
-        )
-        plane = ControlPlane(f"https://127.0.0.1:{port}", token, certificates / "apiserver.crt")
-        _wait_until_ready(plane, server, folder / "kube-apiserver.log")
+        command = [
+            *(binary, "kube-apiserver", f"--etcd-servers={etcd}", f"--cert-dir={certificates}"),
+            *("--bind-address=127.0.0.1", f"--secure-port={port}", "--service-cluster-ip-range=10.96.0.0/16"),
+            *(f"--token-auth-file={tokens}", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"),
+            *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}"),
+            *(f"--service-account-signing-key-file={key}", "--allow-privileged=true"),
+        ]
+        if not controllers:
+            # Then there is nobody to make the service account that this plug-in wants.
+            command.append("--disable-admission-plugins=ServiceAccount")
+        url = f"https://127.0.0.1:{port}"
+        certificate = certificates / "apiserver.crt"
+        server = _ApiServer(command, url=url, certificate=certificate, log=folder / "kube-apiserver.log")
+        stack.callback(server.stop)
+        server.start()
+        plane = ControlPlane(url, token, certificate, server)
+        if controllers:
+            kubeconfig = folder / "kubeconfig"
+            _write_secret(kubeconfig, plane.kubeconfig())
+            command = [
+                *(binary, "kube-controller-manager", f"--kubeconfig={kubeconfig}", "--leader-elect=false"),
+                *("--secure-port=0", f"--service-account-private-key-file={key}", f"--root-ca-file={certificate}"),
+            ]
+            stack.enter_context(_process(folder / "kube-controller-manager.log", command))
         yield plane
 
 
 @contextmanager
-def _process(log: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
+def _process(log: Path, command: Sequence[str]) -> Iterator[None]:
+    process = _start(log, command)
+    try:
+        yield
+    finally:
+        _stop(process)
+
+
+def _start(log: Path, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
         # A process group of its own, so that Ctrl-C in the terminal reaches us alone and we stop it in order.
-        process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0)
-        try:
-            yield process
-        finally:
-            _stop(process)
+        return subprocess.Popen(command, stdout=output, stderr=output, process_group=0)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], *, seconds: float = _STOP_SECONDS) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
         os.killpg(process.pid, number)
         try:
-            process.wait(_STOP_SECONDS)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
 
@@ -179,37 +248,24 @@ def _free_ports(count: int) -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def _private_key(path: Path) -> None:
+def _write_secret(path: Path, text: str) -> None:
     path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _private_key() -> str:
     command = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]
     try:
-        path.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise ControlPlaneError("openssl is needed to make a key") from error
-
-
-def _wait_until_ready(plane: ControlPlane, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            context = ssl.create_default_context(cafile=plane.certificate)
-            with urllib.request.urlopen(f"{plane.url}/readyz", context=context, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (OSError, urllib.error.URLError):
-            pass
-        time.sleep(0.1)
-    raise ControlPlaneError(f"kube-apiserver is not ready:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 def _serve() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with control_plane() as plane, tempfile.TemporaryDirectory() as folder:
         kubeconfig = Path(folder) / "kubeconfig"
-        kubeconfig.touch(mode=0o600)
-        kubeconfig.write_text(plane.kubeconfig())
+        _write_secret(kubeconfig, plane.kubeconfig())
         sys.stdout.write(f"export KUBECONFIG={kubeconfig}\n")
         sys.stdout.flush()
         try:

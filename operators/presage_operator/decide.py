@@ -1,0 +1,318 @@
+"""What to do next for a job: one action and its reason, from what is observed and the time alone. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from presage.spec.job import PredictionJob
+from presage.spec.operations import Cadence
+from presage.spec.status import CadenceName, HandledRequests, LastSchedules, RunSummary, Trigger
+from presage_operator import names, runs
+from presage_operator.capabilities import Backends
+from presage_operator.desired.fault import Fault
+from presage_operator.desired.serving import kinds_and_digest, serving_objects
+from presage_operator.errors import JsonObject
+from presage_operator.observed import Observed, ObservedRun
+from presage_operator.schedule import due, next_time
+from presage_operator.settings import Settings
+
+LONGEST_WAIT = timedelta(hours=1)
+_NO_CADENCE = Cadence(schedule="@yearly")
+CADENCES: tuple[CadenceName, ...] = ("Train", "Forecast")
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Wait for a change, or for a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Make a run's child."""
+
+    name: str
+    cadence: CadenceName
+    trigger: Trigger
+    attempt: int
+    as_of: datetime
+    scheduled_time: datetime | None = None
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """End a run that is under way."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRun:
+    """Remove a finished run's child; its summary stays in the status."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyServer:
+    """Make the server serve a run's model."""
+
+    objects: tuple[JsonObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveServer:
+    """Take the server away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Put the finalizer on a job whose runs Kubernetes cannot collect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take the finalizer off, once the runs outside of the API server are cancelled where that is still to be tried."""
+
+    cancel: bool
+
+
+Action = Nothing | StartRun | StopRun | DeleteRun | ApplyServer | RemoveServer | Guard | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One action, why, and when to look again if nothing happens before."""
+
+    action: Action
+    reason: str
+    again_at: datetime | None = None
+
+
+def decide(settings: Settings, backends: Backends, observed: Observed, now: datetime) -> Decision:
+    """Return the next action for a job.
+
+    Args:
+        settings: The operator's configuration.
+        backends: What runs and what serves.
+        observed: What is there.
+        now: The time, UTC.
+    """
+    if observed.job.deleting:
+        return _let_go(settings, observed, now)
+    if observed.job.job is None or observed.job.fault or isinstance(backends.pipelines, Fault):
+        under_way = runs.active(observed.runs)
+        return Decision(StopRun(under_way[0].name), "JobRefused") if under_way else Decision(Nothing(), "JobRefused")
+    known = runs.history(observed.job, observed.runs, now)
+    view = _View(settings, backends, observed, observed.job.job, known, now)
+    return _stop_outdated(observed) or _start(view)
+
+
+def handled_requests(observed: Observed) -> HandledRequests:
+    """Return the requests that runs were made for."""
+    before = observed.job.status.handled_requests or HandledRequests()
+    newest: dict[CadenceName, str | None] = {"Train": before.train, "Forecast": before.forecast}
+    for run in observed.runs:
+        if run.request is not None and run.request == observed.job.requested.get(run.cadence):
+            newest[run.cadence] = run.request
+    return HandledRequests(train=newest["Train"], forecast=newest["Forecast"])
+
+
+def last_schedules(observed: Observed) -> LastSchedules:
+    """Return the newest due time of each cadence that a run was made for."""
+    before = observed.job.status.last_schedules or LastSchedules()
+    newest: dict[CadenceName, datetime | None] = {"Train": before.train, "Forecast": before.forecast}
+    for run in observed.runs:
+        known = newest[run.cadence]
+        if run.scheduled_time is not None and (known is None or run.scheduled_time > known):
+            newest[run.cadence] = run.scheduled_time
+    return LastSchedules(train=newest["Train"], forecast=newest["Forecast"])
+
+
+def cadence_of(job: PredictionJob, name: CadenceName) -> Cadence | None:
+    """Return a job's cadence; None where it has none of that name."""
+    return job.spec.schedule.train if name == "Train" else job.spec.schedule.forecast
+
+
+def _let_go(settings: Settings, observed: Observed, now: datetime) -> Decision:
+    job = observed.job
+    if names.FINALIZER not in job.finalizers or job.deleted_at is None:
+        return Decision(Nothing(), "Deleting")
+    deadline = job.deleted_at + timedelta(seconds=settings.pipelines.kubeflow.cancel_seconds)
+    if now >= deadline:
+        return Decision(Release(cancel=False), "CancellationTimedOut")
+    return Decision(Release(cancel=True), "Deleting", deadline)
+
+
+def _stop_outdated(observed: Observed) -> Decision | None:
+    for run in runs.active(observed.runs):
+        if run.run_digest != observed.job.run_digest:
+            return Decision(StopRun(run.name), "SpecChanged")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a decision about a readable job rests on."""
+
+    settings: Settings
+    backends: Backends
+    observed: Observed
+    job: PredictionJob
+    known: tuple[RunSummary, ...]
+    now: datetime
+
+
+def _start(view: _View) -> Decision:
+    observed = view.observed
+    leaving = any(run.deleting and run.completed_at is None for run in observed.runs)
+    waits = _times(view)
+    for name in CADENCES:
+        found = _wanted(view, name)
+        if isinstance(found, datetime):
+            waits.append(found)
+        elif found is not None:
+            replaced = None if leaving else _replaced(view, name, found.trigger)
+            if replaced is not None:
+                return Decision(replaced, "Replaced")
+            if leaving or not _may_start(view, name, found.trigger):
+                break  # a training that is held up is not overtaken by forecasts
+            if view.backends.pipelines == "kubeflow" and names.FINALIZER not in observed.job.finalizers:
+                return Decision(Guard(), "RunsOutsideTheCluster")
+            return Decision(found, f"{found.trigger}Wants{name}")
+    return _serve(view, _earliest(waits, view.now))
+
+
+def _times(view: _View) -> list[datetime]:
+    """Return the times at which the status or the schedule changes by itself."""
+    times = [observed for run in view.observed.runs if (observed := runs.outcome_due(run))]
+    for name in CADENCES:
+        cadence = cadence_of(view.job, name)
+        following = None if cadence is None or cadence.suspend else next_time(cadence, view.now)
+        if following is not None:
+            times.append(following)
+    stale_after = view.observed.job.status.stale_after
+    return times if stale_after is None else [*times, stale_after]
+
+
+def _earliest(times: list[datetime], now: datetime) -> datetime | None:
+    """Return the first time to come, as a whole second: reconciles know no smaller ones."""
+    first = min((time for time in times if time > now), default=None)
+    if first is None or first.microsecond == 0:
+        return first
+    return first.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _wanted(view: _View, cadence: CadenceName) -> StartRun | datetime | None:
+    """Return the run that a cadence wants now, the time at which it will repeat one, or None."""
+    observed, now = view.observed, view.now
+    if cadence == "Forecast" and not observed.job.status.champions:
+        return None  # there is no model to forecast with
+    request = observed.job.requested.get(cadence)
+    handled = handled_requests(observed)
+    if request is not None and request != (handled.train if cadence == "Train" else handled.forecast):
+        return _run(observed, cadence, "Request", f"request:{request}", now, request=request)
+    times = cadence_of(view.job, cadence)
+    if times is not None and times.suspend:
+        return None
+    newest = runs.newest(view.known, cadence)
+    if cadence == "Train" and (newest is None or newest.run_digest != observed.job.run_digest):
+        cause = f"spec:{observed.job.generation}:{observed.job.run_digest}"
+        return _run(observed, cadence, "Spec", cause, now)
+    return _scheduled(view, cadence, times) or _repeated(view, newest)
+
+
+def _scheduled(view: _View, cadence: CadenceName, times: Cadence | None) -> StartRun | None:
+    if times is None:
+        return None
+    last = last_schedules(view.observed)
+    since = last.train if cadence == "Train" else last.forecast
+    missed = due(times, last=since, created=view.observed.job.created_at, now=view.now)
+    if missed.time is None:
+        return None
+    cause = f"schedule:{names.utc_text(missed.time)}"
+    return _run(view.observed, cadence, "Schedule", cause, view.now, scheduled_time=missed.time)
+
+
+def _repeated(view: _View, newest: RunSummary | None) -> StartRun | datetime | None:
+    if newest is None or newest.state != "Failed" or not newest.retry or newest.completion_time is None:
+        return None
+    if newest.run_digest != view.observed.job.run_digest:
+        return None  # the training of the new spec issues the forecast that failed
+    again = newest.completion_time + _backoff(view.settings, newest.attempt)
+    if again > view.now:
+        return again
+    return _run(view.observed, newest.cadence, "Retry", f"retry:{newest.name}", view.now, attempt=newest.attempt + 1)
+
+
+def _run(
+    observed: Observed,
+    cadence: CadenceName,
+    trigger: Trigger,
+    cause: str,
+    now: datetime,
+    *,
+    attempt: int = 1,
+    scheduled_time: datetime | None = None,
+    request: str | None = None,
+) -> StartRun:
+    job = observed.job
+    assert job.job is not None  # noqa: S101  # told apart by decide
+    name = names.run_name(job.job.metadata.name, job.uid, cadence, cause)
+    return StartRun(name, cadence, trigger, attempt, now, scheduled_time, request)
+
+
+def _replaced(view: _View, cadence: CadenceName, trigger: Trigger) -> StopRun | None:
+    """Return the run to end first, where a scheduled run takes the place of one that is under way."""
+    times = cadence_of(view.job, cadence)
+    under_way = runs.active(view.observed.runs, cadence)
+    if trigger == "Schedule" and times is not None and times.concurrency_policy == "Replace" and under_way:
+        return StopRun(under_way[0].name)
+    return None
+
+
+def _may_start(view: _View, cadence: CadenceName, trigger: Trigger) -> bool:
+    """Return whether a run may start beside those under way: only where the schedule allows it, and of one cadence."""
+    times = cadence_of(view.job, cadence)
+    allowed = trigger == "Schedule" and times is not None and times.concurrency_policy == "Allow"
+    return all(allowed and run.cadence == cadence for run in runs.active(view.observed.runs))
+
+
+def _backoff(settings: Settings, attempt: int) -> timedelta:
+    doubled = timedelta(seconds=settings.retry_after_seconds * 2 ** min(attempt - 1, 16))
+    return min(doubled, LONGEST_WAIT)
+
+
+def _serve(view: _View, again_at: datetime | None) -> Decision:
+    observed, job, backend = view.observed, view.job, view.backends.serving
+    champions = runs.champions(observed.job, runs.newest_outcome(view.known, observed.runs))
+    if job.spec.serving.enabled and champions and not isinstance(backend, Fault):
+        wanted = serving_objects(backend, job, uid=observed.job.uid, run=champions[0].run, settings=view.settings)
+        kinds, digest = kinds_and_digest(wanted)
+        if observed.server is None or (observed.server.kinds, observed.server.desired) != (kinds, digest):
+            return Decision(ApplyServer(wanted), "ServerOutOfDate", again_at)
+    elif observed.server is not None and not job.spec.serving.enabled:
+        return Decision(RemoveServer(), "ServingDisabled", again_at)
+    finished = _beyond_history(observed, job, view.known)
+    if finished is not None:
+        return Decision(DeleteRun(finished.name), "HistoryLimit", again_at)
+    return Decision(Nothing(), "Settled", again_at)
+
+
+def _beyond_history(observed: Observed, job: PredictionJob, known: tuple[RunSummary, ...]) -> ObservedRun | None:
+    """Return the oldest finished run that may go: newer ones are kept, and the status on the server tells of it.
+
+    The status has no room for the oldest of very many; it told of them before.
+    """
+    told = {run.name for run in observed.job.status.runs if run.state in runs.FINISHED}
+    told |= {run.name for run in known[runs.RUNS_AT_MOST :]}
+    there = {run.name: run for run in observed.runs if not run.deleting}
+    beyond: list[RunSummary] = []
+    for name in CADENCES:
+        times = cadence_of(job, name) or _NO_CADENCE
+        limits = {"Succeeded": times.successful_jobs_history_limit, "Failed": times.failed_jobs_history_limit}
+        for state, limit in limits.items():
+            beyond += [one for one in known if one.cadence == name and one.state == state][limit:]
+    names_told = {one.name for one in beyond if one.name in there and one.name in told}
+    return next((there[one.name] for one in reversed(known) if one.name in names_told), None)

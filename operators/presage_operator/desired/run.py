@@ -1,0 +1,182 @@
+"""The Kubernetes Job of one run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from presage.spec.job import PredictionJob
+from presage.spec.status import CadenceName, Trigger
+from presage_operator.desired.job_file import NAME, PATH, job_file
+from presage_operator.desired.lake import bucket_environment, lake_mounts, lake_volumes, workdir
+from presage_operator.desired.metadata import metadata
+from presage_operator.desired.pod import (
+    base_environment,
+    container_security,
+    environment,
+    pod_security,
+    pod_settings,
+    scratch_mount,
+    scratch_volume,
+)
+from presage_operator.errors import JsonObject
+from presage_operator.names import (
+    ATTEMPT,
+    CADENCE_LABEL,
+    JOB_FILE,
+    REQUEST,
+    RUN_DIGEST,
+    RUN_LABEL,
+    SCHEDULED_TIME,
+    TRIGGER,
+    labels,
+    utc_text,
+)
+from presage_operator.settings import Settings
+
+CONTAINER = "run"
+OUTCOME = "/dev/termination-log"
+
+# What presage.errors calls an error that no repeat mends, and a model that was not promoted.
+_FINAL_EXIT_CODES: list[JsonValue] = [2, 3, 4, 5, 6]
+_COMMANDS: dict[CadenceName, str] = {"Train": "run", "Forecast": "forecast"}
+# Tasks are processes of one thread each: more threads than that slow them and change sums.
+_THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+def run_job(
+    job: PredictionJob,
+    *,
+    uid: str,
+    name: str,
+    cadence: CadenceName,
+    trigger: Trigger,
+    attempt: int,
+    as_of: datetime,
+    run_digest: str,
+    scheduled_time: datetime | None,
+    request: str | None,
+    settings: Settings,
+) -> JsonObject:
+    """Return the batch/v1 Job that runs a job's steps in one Pod.
+
+    Args:
+        job: The PredictionJob.
+        uid: Its UID.
+        name: Name of the run, as names.run_name gives it.
+        cadence: Train runs all steps, Forecast those that issue a forecast from the champion.
+        trigger: What asked for the run.
+        attempt: 1, and one more for each run that failed before it for the same cause.
+        as_of: The run's present moment, UTC: a Pod that takes the place of a lost one has the same.
+        run_digest: Digest of the part of the spec that the result depends on.
+        scheduled_time: Due time that it is started for, UTC.
+        request: Value of the annotation that asked for it.
+        settings: The operator's configuration.
+    """
+    run_labels = {**labels(job.metadata.name), CADENCE_LABEL: cadence, RUN_LABEL: name}
+    annotations = {TRIGGER: trigger, ATTEMPT: str(attempt), RUN_DIGEST: run_digest}
+    if scheduled_time is not None:
+        annotations[SCHEDULED_TIME] = utc_text(scheduled_time)
+    if request is not None:
+        annotations[REQUEST] = request
+    spec: JsonObject = {
+        "backoffLimit": settings.pipelines.retries,
+        # One Pod at a time: two would write to the same lake.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": _FINAL_EXIT_CODES},
+                },
+            ]
+        },
+        "template": {
+            "metadata": {"labels": {**run_labels}, "annotations": {JOB_FILE: job_file(job)}},
+            "spec": _pod(job, cadence, as_of, settings),
+        },
+    }
+    if settings.pipelines.active_deadline_seconds is not None:
+        spec["activeDeadlineSeconds"] = settings.pipelines.active_deadline_seconds
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(job, name, uid=uid, labels=run_labels, annotations=annotations),
+        "spec": spec,
+    }
+
+
+def as_of_text(moment: datetime) -> str:
+    """Return a moment, UTC, as the option `--as-of` takes it: without a sign for the zone."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}"
+
+
+def _pod(job: PredictionJob, cadence: CadenceName, as_of: datetime, settings: Settings) -> JsonObject:
+    data: list[JsonValue] = [
+        {"name": f"data-{number}", "persistentVolumeClaim": {"claimName": volume.claim_name, "readOnly": True}}
+        for number, volume in enumerate(settings.data_volumes)
+    ]
+    projected: JsonObject = {
+        "name": "job",
+        "downwardAPI": {
+            "items": [{"path": NAME, "fieldRef": {"fieldPath": f"metadata.annotations['{JOB_FILE}']"}}],
+        },
+    }
+    return {
+        **pod_settings(settings),
+        "restartPolicy": "Never",
+        "securityContext": pod_security(),
+        "containers": [_container(job, cadence, as_of, settings)],
+        "volumes": [projected, scratch_volume(), *lake_volumes(job, settings), *data],
+    }
+
+
+def _container(job: PredictionJob, cadence: CadenceName, as_of: datetime, settings: Settings) -> JsonObject:
+    data: list[JsonValue] = [
+        {"name": f"data-{number}", "mountPath": volume.mount_path, "readOnly": True}
+        for number, volume in enumerate(settings.data_volumes)
+    ]
+    variables = {**base_environment(), **_THREADS}
+    bucket = settings.lake.s3
+    container: JsonObject = {
+        "name": CONTAINER,
+        "image": settings.images.steps,
+        "imagePullPolicy": settings.images.pull_policy,
+        "args": [
+            _COMMANDS[cadence],
+            f"{PATH}/{NAME}",
+            *("--workdir", workdir(job, settings)),
+            *("--as-of", as_of_text(as_of)),
+            *("--outcome", OUTCOME),
+            *("-o", "json"),
+        ],
+        "terminationMessagePath": OUTCOME,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": _resources(job),
+        "securityContext": container_security(),
+        "volumeMounts": [
+            {"name": "job", "mountPath": PATH, "readOnly": True},
+            scratch_mount(),
+            *lake_mounts(settings, read_only=False),
+            *data,
+        ],
+    }
+    if bucket is not None:
+        variables |= bucket_environment(bucket)
+        if bucket.secret_name is not None:
+            container["envFrom"] = [{"secretRef": {"name": bucket.secret_name}}]
+    container["env"] = environment(variables)
+    return container
+
+
+def _resources(job: PredictionJob) -> JsonObject:
+    content: JsonObject = job.spec.resources.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return content

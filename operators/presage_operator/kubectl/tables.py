@@ -1,0 +1,188 @@
+"""What the plug-in prints for people: the verdict first, then the numbers; it fits 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from presage.spec.status import NextRuns, RunSummary
+from presage_operator.kubectl.job import JobHistory, JobList, JobState
+from presage_operator.kubectl.words import UNDEFINED, moment, percent, printable, took
+
+_INDENT = 2
+
+
+def print_status(job: JobState, console: Console) -> None:
+    """Print how a job fares: the verdict, its numbers, what is next, the conditions, and what to reproduce it by."""
+    status = job.status
+    ready, stalled, promoted = (job.condition(name) for name in ("Ready", "Stalled", "Promoted"))
+    word, style = _word(job)
+    console.print(Text.assemble((word, style), "  ", (printable(f"{job.namespace}/{job.name}"), "dim")))
+    if ready is None:
+        _paragraph("no operator has looked at this job yet; if that lasts, see whether one runs", console)
+        return
+    _paragraph(ready.message or ready.reason, console, style="bold")
+    told = {ready.message}
+    for other in (stalled if stalled and stalled.status == "True" else None, promoted):
+        if other is not None and other.message and other.message not in told:
+            told.add(other.message)
+            _paragraph(other.message, console)
+    if status.observed_generation is not None and status.observed_generation < job.generation:
+        _paragraph("the operator has not taken in the newest change of the spec yet", console, style="yellow")
+    _numbers(job, console)
+    _conditions(job, console)
+    _references(job, console)
+
+
+def print_jobs(jobs: JobList, console: Console) -> None:
+    """Print a row a job."""
+    rows = []
+    for job in jobs.items:
+        ready, card = job.condition("Ready"), job.status.scorecard
+        rows.append(
+            (
+                job.name,
+                ready.status if ready else UNDEFINED,
+                job.status.phase or UNDEFINED,
+                card.model if card else UNDEFINED,
+                percent(card.skill if card else None),
+                percent(card.coverage if card else None),
+                ready.reason if ready else UNDEFINED,
+            )
+        )
+    columns = ("name", "ready", "phase", "model", "skill", "coverage", "reason")
+    _table(columns, rows, console, folded={0, 3, 6}, right={4, 5}, indent=0)
+
+
+def print_history(history: JobHistory, console: Console) -> None:
+    """Print a job's runs with what went wrong, and what was served and why."""
+    runs = history.runs
+    console.print(Text("Runs", "bold"))
+    if not runs:
+        _paragraph("none yet", console)
+    rows = [
+        (
+            run.name,
+            run.cadence,
+            run.trigger,
+            run.state,
+            moment(run.start_time),
+            took(run.start_time, run.completion_time),
+        )
+        for run in runs
+    ]
+    _table(("run", "cadence", "trigger", "state", "started, UTC", "took"), rows, console, folded={0})
+    troubled = [run for run in runs if run.reason or run.message]
+    if troubled:
+        _heading("What went wrong", console)
+    for run in troubled:
+        _paragraph(run.name, console, style="dim")
+        _paragraph(_trouble(run), console, indent=2 * _INDENT)
+    _heading("Champions", console)
+    if not history.champions:
+        _paragraph("none yet", console)
+    served = [(one.model, moment(one.since), one.reason, one.run) for one in history.champions]
+    _table(("model", "since, UTC", "reason", "run in the lake"), served, console, folded={0, 2, 3})
+
+
+def _word(job: JobState) -> tuple[str, str]:
+    ready, stalled = job.condition("Ready"), job.condition("Stalled")
+    if ready is not None and ready.status == "True":
+        return "READY", "bold green"
+    if stalled is not None and stalled.status == "True":
+        return "STALLED", "bold red"
+    return ("PENDING" if ready is None else "NOT READY"), "bold yellow"
+
+
+def _numbers(job: JobState, console: Console) -> None:
+    status, card = job.status, job.status.scorecard
+    rows: list[tuple[str, str, str]] = [("Phase", status.phase or UNDEFINED, "")]
+    if card is not None:
+        rows += [
+            ("Model", card.model, "what is served"),
+            ("Skill", percent(card.skill), "against the best baseline"),
+            ("Coverage", percent(card.coverage), "of outcomes inside the interval"),
+        ]
+    if status.champions:
+        champion = status.champions[0]
+        rows += [("Champion", champion.model, champion.reason), ("Served since", moment(champion.since), "UTC")]
+    coming = status.next_runs or NextRuns()
+    times = (
+        ("Next training", coming.train),
+        ("Next forecast", coming.forecast),
+        ("Stale after", status.stale_after),
+    )
+    rows += [(name, moment(time), "UTC") for name, time in times if time is not None]
+    console.print()
+    grid = Table.grid(padding=(0, 2))
+    for row in rows:
+        styles = ("", "bold", "dim")
+        grid.add_row(*(Text(printable(part), style) for part, style in zip(row, styles, strict=True)))
+    console.print(Padding(grid, (0, 0, 0, _INDENT), expand=False))
+    if status.url is not None:
+        _heading("Where forecasts are served", console)
+        _paragraph(status.url, console)
+
+
+def _conditions(job: JobState, console: Console) -> None:
+    _heading("Conditions", console)
+    rows = [(one.type, one.status, one.reason, moment(one.last_transition_time)) for one in job.status.conditions]
+    _table(("condition", "status", "reason", "since, UTC"), rows, console, folded={2})
+    told = [one for one in job.status.conditions if one.message and one.type not in {"Ready", "Promoted"}]
+    if told:
+        _heading("In words", console)
+    for one in told:
+        _paragraph(f"{one.type}: {one.message}", console)
+
+
+def _references(job: JobState, console: Console) -> None:
+    card = job.status.scorecard
+    if card is None:
+        return
+    _heading("How to reproduce it", console)
+    for key, value in (("run", card.run), ("data", card.data), ("scorecard", card.digest)):
+        if value is not None:
+            _paragraph(key, console, style="dim")
+            _paragraph(value, console, indent=2 * _INDENT)
+
+
+def _trouble(run: RunSummary) -> str:
+    attempt = f" (attempt {run.attempt})" if run.attempt > 1 else ""
+    return ": ".join(part for part in (run.reason, run.message) if part) + attempt
+
+
+def _heading(title: str, console: Console) -> None:
+    console.print()
+    console.print(Text(printable(title), "bold"))
+
+
+def _paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
+    for line in Text(printable(text), style).wrap(console, console.width - indent):
+        line.rstrip()
+        console.print(Text(" " * indent) + line)
+
+
+def _table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    console: Console,
+    *,
+    folded: set[int],
+    right: set[int] = frozenset(),  # type: ignore[assignment]  # read only
+    indent: int = _INDENT,
+) -> None:
+    """Print rows without frames; only the folded columns may be broken into lines."""
+    shown = [[Text(printable(cell)) for cell in row] for row in rows]
+    if not shown:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, name in enumerate(columns):
+        justify = "right" if place in right else "left"
+        table.add_column(name, justify=justify, no_wrap=place not in folded, overflow="fold")  # type: ignore[arg-type]
+    for row in shown:
+        table.add_row(*row)
+    console.print(Padding(table, (0, 0, 0, indent), expand=False))

@@ -1,0 +1,187 @@
+"""From what is kept of a job and its children to one frozen value to decide upon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pydantic import ValidationError
+
+from presage.errors import JobError
+from presage.spec.digest import run_digest, spec_digest
+from presage.spec.job import PredictionJob
+from presage.spec.load import read_job
+from presage.spec.outcome import RunOutcome
+from presage.spec.status import CadenceName, PredictionJobStatus
+from presage_operator.allowed import refused_places
+from presage_operator.cache import Cache
+from presage_operator.desired.job_file import size_fault
+from presage_operator.desired.server import name_fault
+from presage_operator.names import Key
+from presage_operator.observed import Observed, ObservedJob, ObservedRun, ObservedServer
+from presage_operator.records import JobRecord, PodRecord, RunRecord, ServerRecord
+from presage_operator.settings import Settings
+
+_REMEMBERED = 128
+_MAIN = ("InferenceService", "Deployment")
+# What a Pod, which was stopped or ended with some exit code, cannot say of itself.
+_SAID_BY_THE_JOB = frozenset({"DeadlineExceeded", "PodFailurePolicy"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """What a job's document says.
+
+    Attributes:
+        job: The job; None where it cannot be read.
+        reason: What keeps it from running, as one CamelCase word; empty where nothing does.
+        fault: The same as a sentence.
+        run_digest: Digest of the part of the spec that a run's result depends on.
+        spec_digest: Digest of the spec.
+    """
+
+    job: PredictionJob | None
+    reason: str = ""
+    fault: str = ""
+    run_digest: str = ""
+    spec_digest: str = ""
+
+
+class JobReader:
+    """Reads documents of jobs, and remembers the newest: one reconcile reads the same one several times."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.read = lru_cache(_REMEMBERED)(self._read)
+
+    def _read(self, document: bytes) -> ReadJob:
+        try:
+            job = read_job(json.loads(document), "the PredictionJob")
+        except JobError as error:
+            return ReadJob(None, "InvalidSpec", "; ".join(str(problem) for problem in error.problems) or str(error))
+        reason, fault = self._fault(job)
+        return ReadJob(job, reason, fault, run_digest(job), spec_digest(job))
+
+    def _fault(self, job: PredictionJob) -> tuple[str, str]:
+        refused = refused_places(job, self._settings)
+        if refused:
+            return "SourceNotAllowed", "; ".join(str(problem) for problem in refused)
+        fault = size_fault(job) or name_fault(job)
+        return (fault.reason, fault.message) if fault is not None else ("", "")
+
+
+def observe(
+    cache: Cache, key: Key, reader: JobReader, *, pipeline_runs: tuple[ObservedRun, ...] = ()
+) -> Observed | None:
+    """Return what is there of a job; None where the job is gone.
+
+    Args:
+        cache: What is known of the cluster.
+        key: Which job.
+        reader: Reads the job's document.
+        pipeline_runs: The job's runs that the API server does not hold.
+    """
+    record = cache.job(key)
+    if record is None:
+        return None
+    children = cache.children(key)
+    pods = tuple(children.pods.values())
+    return Observed(
+        job=_job(record, reader.read(record.document)),
+        # What a job of the same name left, that was deleted before, is on its way out: it is none of this one's.
+        runs=(*(_run(run, pods) for run in children.runs.values() if run.owner == record.uid), *pipeline_runs),
+        server=_server({kind: part for (kind, _), part in children.servers.items() if part.owner == record.uid}),
+    )
+
+
+def _job(record: JobRecord, read: ReadJob) -> ObservedJob:
+    requests: dict[CadenceName, str | None] = {"Train": record.train_request, "Forecast": record.forecast_request}
+    return ObservedJob(
+        job=read.job,
+        fault=read.fault,
+        fault_reason=read.reason,
+        uid=record.uid,
+        generation=record.generation,
+        resource_version=record.resource_version,
+        created_at=record.created_at,
+        deleting=record.deleted_at is not None,
+        deleted_at=record.deleted_at,
+        finalizers=record.finalizers,
+        requested={name: value for name, value in requests.items() if value},
+        run_digest=read.run_digest,
+        spec_digest=read.spec_digest,
+        status=_status(record.status),
+    )
+
+
+def _status(content: bytes) -> PredictionJobStatus:
+    try:
+        return PredictionJobStatus.model_validate_json(content)
+    except ValidationError:
+        # Another version wrote it, or a person did: it is told anew from what is there.
+        return PredictionJobStatus()
+
+
+def _run(run: RunRecord, pods: Iterable[PodRecord]) -> ObservedRun:
+    own = (pod for pod in pods if pod.run == run.name and pod.owner == run.uid)
+    newest = max(own, key=lambda pod: (pod.created_at, pod.name), default=None)
+    outcome = _outcome(newest.outcome) if newest is not None else None
+    reason, message = run.reason, run.message
+    if newest is not None and newest.reason and run.state != "Succeeded":
+        reason = run.reason if run.reason in _SAID_BY_THE_JOB else newest.reason
+        message = _sentence(newest)
+    return ObservedRun(
+        name=run.name,
+        cadence=run.cadence,
+        trigger=run.trigger,
+        state=run.state,
+        attempt=run.attempt,
+        run_digest=run.run_digest,
+        scheduled_time=run.scheduled_time,
+        request=run.request,
+        created_at=run.created_at,
+        completed_at=run.completed_at,
+        deleting=run.deleting,
+        outcome=outcome if run.completed_at is not None else None,
+        reason=reason,
+        message=message,
+    )
+
+
+def _outcome(message: bytes) -> RunOutcome | None:
+    if not message.startswith(b"{"):
+        return None
+    try:
+        return RunOutcome.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def _sentence(pod: PodRecord) -> str:
+    """Return a Pod's trouble as a sentence, with the last line that it printed."""
+    lines = pod.outcome.decode(errors="replace").strip().splitlines()
+    last = lines[-1] if lines and not lines[-1].startswith("{") else ""
+    return ": ".join(part for part in (pod.message, last) if part)
+
+
+def _server(parts: Mapping[str, ServerRecord]) -> ObservedServer | None:
+    if not parts:
+        return None
+    kinds = frozenset(parts)
+    main = next((parts[kind] for kind in _MAIN if kind in parts), None)
+    if main is None:
+        # A removal that came to no end left them, or somebody deleted the Deployment from among them.
+        return ObservedServer(run="", kinds=kinds, desired="", available=False, current=False, url="")
+    same = all(part.desired == main.desired for part in parts.values())
+    return ObservedServer(
+        run=main.run,
+        kinds=kinds,
+        desired=main.desired if same else "",
+        available=main.available,
+        current=main.current,
+        url=main.url,
+        reason=main.reason,
+        message=main.message,
+    )

@@ -1,0 +1,263 @@
+"""The operator's life inside kopf: start, lead, follow what the cluster offers, stop.
+
+kopf is the frame: it holds the process, its signals and its login, and tells of CustomResourceDefinitions. The
+PredictionJobs themselves and their children come through our own reflectors (see docs/decisions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import aiohttp
+import kopf
+
+from presage.errors import PresageError, RetryError
+from presage_operator.capabilities import Backends, choose_backends, discover, kserve_types_installed
+from presage_operator.client import ApiClient, Backoff
+from presage_operator.cluster import Cluster
+from presage_operator.controller import Controller, phases
+from presage_operator.credentials import Credentials, from_connection, from_service_account
+from presage_operator.health import HealthServer
+from presage_operator.kubeflow import PipelineRuns, load_pipeline
+from presage_operator.lease import Elector
+from presage_operator.metrics import Metrics
+from presage_operator.names import Key
+from presage_operator.observed import Capabilities
+from presage_operator.queue import WorkQueue
+from presage_operator.reconcile import Reconciler
+from presage_operator.recorder import Recorder
+from presage_operator.resources import INFERENCE_SERVICES, PREDICTION_JOBS, SCHEDULED_WORKFLOWS
+from presage_operator.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_BACKOFF = Backoff(first_seconds=0.5, most_seconds=30.0)
+_NAMESPACE = "POD_NAMESPACE"
+_POD = "POD_NAME"
+_WATCHED_DEFINITIONS = frozenset(
+    f"{one.plural}.{one.group}" for one in (INFERENCE_SERVICES, SCHEDULED_WORKFLOWS, PREDICTION_JOBS)
+)
+
+
+class Operator:
+    """One replica.
+
+    Attributes:
+        stop: Set to end it.
+        failure: Why it ended, where that was no wish of anybody.
+
+    Args:
+        settings: The operator's configuration.
+        clock: The time of day, UTC.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.stop = asyncio.Event()
+        self.failure: str = ""
+        self._settings = settings
+        self._clock = clock
+        self._instance = f"{os.environ.get(_POD) or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._queue: WorkQueue[Key] = WorkQueue(wall=clock)
+        self._controller: Controller | None = None
+        self._metrics = Metrics(
+            lambda: self._queue.depth,
+            lambda: self._queue.oldest_seconds,
+            lambda: phases(self._controller) if self._controller else (),
+        )
+        self._definitions_changed = asyncio.Event()
+        self._stack = contextlib.AsyncExitStack()
+        self._work: asyncio.Task[None] | None = None
+        self._credentials: Credentials | None = None
+
+    async def run(self) -> None:
+        """Live until a signal, `stop`, or the loss of the Lease.
+
+        Raises:
+            PresageError: The cluster cannot be reached or the configuration is wrong.
+        """
+        registry = kopf.OperatorRegistry()
+        # A wait for the Lease has no end: kopf must not start to watch before. What keeps it from starting stays.
+        kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(self._start)
+        kopf.on.cleanup(registry=registry)(self._end)
+        kopf.on.login(registry=registry)(_login)
+        # Definitions belong to the cluster: an operator of some namespaces alone may not see them.
+        cluster_wide = not self._settings.namespaces
+        if cluster_wide:
+            kopf.on.event("apiextensions.k8s.io", "v1", "customresourcedefinitions", registry=registry)(
+                self._definition
+            )
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=_frame_settings(scanning=cluster_wide),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=self.stop,
+            )
+        finally:
+            await self._end()
+
+    async def _start(self, **_: object) -> None:
+        health = HealthServer(
+            self._settings.health_port, self._metrics.registry, alive=self._is_alive, ready=lambda: True
+        )
+        credentials = from_service_account() or from_connection(_login())
+        self._stack.push_async_callback(health.stop)
+        await health.start()
+        client = await self._stack.enter_async_context(ApiClient(credentials, observer=self._metrics.request))
+        _LOG.info("started", extra={"instance": self._instance, "health_port": health.port})
+        elector = None
+        if self._settings.leader_election.enabled:
+            election = self._settings.leader_election
+            namespace = election.namespace or os.environ.get(_NAMESPACE) or "default"
+            elector = Elector(client, election, namespace, self._instance)
+            await elector.acquire()
+        self._metrics.leader.set(1)
+        self._work = asyncio.create_task(self._lead(client, elector))
+        self._work.add_done_callback(self._work_ended)
+
+    async def _end(self, **_: object) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.wait([self._work])
+        await self._stack.aclose()
+
+    async def _lead(self, client: ApiClient, elector: Elector | None) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                if elector is not None:
+                    group.create_task(self._renew(elector))
+                group.create_task(self._control(client))
+        finally:
+            if elector is not None:
+                await asyncio.shield(elector.release())
+
+    async def _renew(self, elector: Elector) -> None:
+        await elector.renew()
+        raise LeaseLostError("the Lease is lost: another replica works now.", "Nothing is to be done.")
+
+    async def _control(self, client: ApiClient) -> None:
+        """Reconcile until cancelled; what the cluster offers may change meanwhile."""
+        while True:
+            self._definitions_changed.clear()
+            offered = await _discover(client)
+            backends = choose_backends(self._settings, offered, kserve_types=kserve_types_installed())
+            _LOG.info("back ends", extra={"pipelines": str(backends.pipelines), "serving": str(backends.serving)})
+            async with contextlib.AsyncExitStack() as stack:
+                pipelines = await self._pipeline_runs(stack, backends)
+                self._controller = self.make_controller(client, offered, backends, pipelines)
+                work = asyncio.create_task(self._controller.run())
+                changed = asyncio.create_task(self._offer_changes(client, offered))
+                try:
+                    await asyncio.wait({work, changed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+                    work.cancel()
+                    await asyncio.wait({work})
+                if not work.cancelled() and (error := work.exception()) is not None:
+                    raise error
+
+    async def _offer_changes(self, client: ApiClient, offered: Capabilities) -> None:
+        """Wait until the cluster offers something else."""
+        while True:
+            await self._definitions_changed.wait()
+            self._definitions_changed.clear()
+            if await _discover(client) != offered:
+                return
+
+    async def _pipeline_runs(self, stack: contextlib.AsyncExitStack, backends: Backends) -> PipelineRuns | None:
+        kubeflow = self._settings.pipelines.kubeflow
+        if backends.pipelines != "kubeflow" or kubeflow.package is None:
+            return None
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        return PipelineRuns(session, kubeflow.endpoint, load_pipeline(kubeflow.package), self._settings)
+
+    def make_controller(
+        self, client: ApiClient, offered: Capabilities, backends: Backends, pipelines: PipelineRuns | None
+    ) -> Controller:
+        """Return what reconciles with these back ends, with an empty queue and picture of the cluster."""
+        recorder = Recorder(client, self._instance)
+        self._queue = WorkQueue(wall=self._clock)
+
+        def reconciler(cluster: Cluster) -> Reconciler:
+            return Reconciler(
+                client,
+                cluster,
+                self._settings,
+                backends=backends,
+                recorder=recorder,
+                metrics=self._metrics,
+                clock=self._clock,
+                pipelines=pipelines,
+            )
+
+        return Controller(
+            client,
+            self._settings,
+            queue=self._queue,
+            metrics=self._metrics,
+            recorder=recorder,
+            kserve=offered.kserve,
+            reconciler=reconciler,
+        )
+
+    def _definition(self, name: str | None, **_: object) -> None:
+        if name in _WATCHED_DEFINITIONS:
+            self._definitions_changed.set()
+
+    def _is_alive(self) -> bool:
+        return self._work is None or not self._work.done()
+
+    def _work_ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self.failure = _first(error)
+            _LOG.error("work ended", extra={"error": self.failure})
+        self.stop.set()
+
+
+class LeaseLostError(PresageError):
+    """Another replica may work now."""
+
+    exit_code = 7
+    retry = True
+
+
+async def _discover(client: ApiClient) -> Capabilities:
+    """Return what the cluster offers, once the API server says so; raises ApiError where a repeat cannot help."""
+    failures = 0
+    while True:
+        try:
+            return await discover(client)
+        except RetryError as error:
+            failures += 1
+            _LOG.warning("the cluster does not say what it offers", extra={"error": str(error)})
+            await asyncio.sleep(_BACKOFF.seconds(failures, 1.0))
+
+
+def _frame_settings(*, scanning: bool) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Events are our own, on transitions only.
+    settings.posting.enabled = False
+    settings.scanning.disabled = not scanning
+    return settings
+
+
+def _login(**_: object) -> kopf.ConnectionInfo:
+    settings = kopf.OperatorSettings()
+    # In a Pod the official client, which is large, is not needed to read two files.
+    found = kopf.login_with_service_account(settings=settings) or kopf.login_via_client(logger=_LOG, settings=settings)
+    if found is None:
+        raise PresageError("no credentials for a cluster are found.", "Set KUBECONFIG, or run in a Pod.")
+    return found
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

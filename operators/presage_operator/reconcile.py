@@ -1,0 +1,131 @@
+"""One reconcile for everything: observe, decide, act, tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+
+from presage.spec.status import PredictionJobStatus
+from presage_operator.apply import Applier
+from presage_operator.capabilities import Backends
+from presage_operator.client import ApiClient
+from presage_operator.cluster import Cluster
+from presage_operator.conditions import status_of
+from presage_operator.decide import Nothing, decide
+from presage_operator.errors import JsonObject, NotFoundError
+from presage_operator.kubeflow import PipelineRuns
+from presage_operator.metrics import Metrics
+from presage_operator.names import FINALIZER, Key
+from presage_operator.observe import JobReader, observe
+from presage_operator.observed import Observed
+from presage_operator.recorder import Recorder
+from presage_operator.resources import PREDICTION_JOBS
+from presage_operator.settings import Settings
+from presage_operator.transitions import transitions
+
+MOST_STEPS = 16
+_LOG = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings one job a step nearer to its spec each time that it is called; to call it once more is harmless.
+
+    Args:
+        client: The API server.
+        cluster: What is known of it.
+        settings: The operator's configuration.
+        backends: What runs and what serves.
+        recorder: Takes events.
+        metrics: Counts.
+        clock: The time of day, UTC.
+        pipelines: Runs in Kubeflow; None where there is no Kubeflow.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        cluster: Cluster,
+        settings: Settings,
+        *,
+        backends: Backends,
+        recorder: Recorder,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        pipelines: PipelineRuns | None = None,
+    ) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._cache = cluster.cache
+        self._settings = settings
+        self._backends = backends
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+        self._pipelines = pipelines
+        self._reader = JobReader(settings)
+        self._applier = Applier(client, cluster, settings, pipelines)
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Reconcile a job; return when to look again if nothing happens before.
+
+        Raises:
+            PresageError: As the API server or a back end told; `retry` says whether a repeat can help.
+        """
+        now = self._clock().replace(microsecond=0)
+        for _ in range(MOST_STEPS):
+            observed = await self._observe(key)
+            if observed is None:
+                return None
+            decision = decide(self._settings, self._backends, observed, now)
+            if isinstance(decision.action, Nothing):
+                # What the status on the server tells may allow more, such as to let finished runs go.
+                if not await self._tell(key, observed, now):
+                    return decision.again_at
+                continue
+            action = type(decision.action).__name__
+            _LOG.info("action", extra={"job": str(key), "action": action, "reason": decision.reason})
+            self._metrics.actions.labels(action, decision.reason).inc()
+            if not await self._applier.apply(decision.action, key, observed):
+                # What comes of it is told by a watch.
+                await self._tell(key, observed, now)
+                return decision.again_at
+        return now + timedelta(seconds=1)
+
+    async def _observe(self, key: Key) -> Observed | None:
+        record = self._cache.job(key)
+        outside = self._pipelines is not None and record is not None and FINALIZER in record.finalizers
+        if not outside or self._pipelines is None or record is None or record.deleted_at is not None:
+            return observe(self._cache, key, self._reader)
+        found = await self._pipelines.runs(key.name, record.uid)
+        return observe(self._cache, key, self._reader, pipeline_runs=tuple(each.run for each in found))
+
+    async def _tell(self, key: Key, observed: Observed, now: datetime) -> bool:
+        """Write the status, and the events of the change, where it is another than the one that the API server holds.
+
+        Returns:
+            Whether it was written.
+        """
+        before = observed.job.status
+        after = status_of(self._backends, observed, now)
+        record = self._cache.job(key)
+        if observed.job.deleting or after == before or record is None:
+            return False
+        try:
+            made = await self._client.patch_status(
+                PREDICTION_JOBS, key.namespace, key.name, _changes(before, after), observed.job.resource_version
+            )
+        except NotFoundError:
+            return False
+        self._cluster.wrote("PredictionJob", made)
+        self._recorder.record(record, transitions(before, after), now)
+        return True
+
+
+def _changes(before: PredictionJobStatus, after: PredictionJobStatus) -> JsonObject:
+    """Return a merge patch from one status to another."""
+    old, new = (one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in (before, after))
+    changed: dict[str, JsonValue] = {name: value for name, value in new.items() if old.get(name) != value}
+    return changed | {name: None for name in old if name not in new}
