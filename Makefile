@@ -9,6 +9,7 @@ UV := .uv/bin/uv
 JOB ?= manifests/examples/quickstart.yaml
 WORKDIR ?= .presage
 TESTS ?= tests
+TEST_EXTRAS := --extra train --extra s3 --extra serving --extra kserve --extra operator --extra pipelines
 
 .PHONY: help
 help: ## List the commands.
@@ -33,25 +34,42 @@ check: .venv/.test-ready ## Lint, types, and the arrows between packages.
 .PHONY: generate
 generate: .venv/.test-ready ## Write the CRD, the JSON Schema and the reference page from the types.
 	@.venv/bin/python -m presage.spec.generate
+	@.venv/bin/python charts/generate.py
 
 .PHONY: verify
 verify: .venv/.test-ready ## Fail where a generated file is not what the types say.
 	@.venv/bin/python -m presage.spec.generate --check
+	@.venv/bin/python charts/generate.py --check
 
 .PHONY: gate
 gate: .venv/.test-ready ## Show the gate's two error rates by simulation (some minutes).
 	@.venv/bin/python benchmarks/gate_error_rates.py
 
+.PHONY: bench-operator
+bench-operator: .venv/.test-ready control-plane ## Measure the operator with 5,000 jobs beside a plain kopf operator (about ten minutes).
+	@.venv/bin/python benchmarks/operator_scale.py
+
 .PHONY: bench
-bench: gate ## Run the benchmarks.
+bench: gate bench-operator ## Run the benchmarks.
 
 .PHONY: picture
 picture: .venv/.test-ready system-packages run ## Draw the README's picture anew from the quickstart's own report.
 	@.venv/bin/python docs/screenshot.py "$$(.venv/bin/presage report $(JOB) --workdir $(WORKDIR) --path)" docs/images/scorecard.png
 
+.PHONY: test-cluster
+test-cluster: .venv/.test-ready system-packages ## Run the tests on the cluster of KUBECONFIG, or on a node started here.
+	@.venv/bin/pytest tests/cluster -n 0
+
 .PHONY: control-plane
-control-plane: .venv/.test-ready ## Build etcd and kube-apiserver for the tests (some minutes, once).
-	@.venv/bin/python tests/control/apiserver.py build
+control-plane: cluster-build ## Build etcd and kube-apiserver for the tests (part of cluster-build).
+
+.PHONY: cluster-build
+cluster-build: .venv/.test-ready ## Build Kubernetes and helm for the tests (some minutes, once).
+	@.venv/bin/python tests/cluster/node.py build
+
+.PHONY: images
+images: .venv/.test-ready system-packages ## Build the three images where no registry is reached (some minutes, once).
+	@.venv/bin/python tests/cluster/images.py
 
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that tests use, where that is possible.
@@ -70,5 +88,5 @@ $(UV):
 	@touch $@
 
 .venv/.test-ready: uv.lock pyproject.toml | $(UV)
-	@$(UV) sync --quiet --frozen --extra train --python $(PYTHON) --compile-bytecode
+	@$(UV) sync --quiet --frozen $(TEST_EXTRAS) --python $(PYTHON) --compile-bytecode
 	@touch $@ .venv/.run-ready

@@ -3,7 +3,24 @@
 set -euo pipefail
 
 missing=()
-command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || missing+=(chromium)
+want() { # package program
+  command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] || missing+=("$1")
+}
+
+[ -n "${CHROMIUM:-}" ] || want chromium chromium
+want openssl openssl
+# The cluster's node, unless KUBECONFIG names another cluster.
+if [ -z "${KUBECONFIG:-}" ]; then
+  want containerd containerd
+  want runc runc
+  want nftables nft
+  want conntrack conntrack
+  want iproute2 ip
+  [ -x /usr/lib/cni/ptp ] || missing+=(containernetworking-plugins)
+  # The images, where no registry is reached.
+  want buildah buildah
+  want mmdebstrap mmdebstrap
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

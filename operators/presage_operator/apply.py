@@ -31,6 +31,7 @@ from presage_operator.observed import Observed
 from presage_operator.resources import CLAIMS, PREDICTION_JOBS, RUNS, SERVER_KINDS
 from presage_operator.settings import Settings
 
+_MAIN_KINDS = frozenset({"Deployment", "InferenceService"})
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,14 +77,13 @@ class Applier:
             case StartRun():
                 return await self._start(action, key, observed)
             case StopRun(name) | DeleteRun(name):
-                await self._delete_run(key, name, observed)
-                return False
+                return await self._delete_run(key, name, observed)
             case ApplyServer(objects):
                 await self._serve(key, objects)
                 return True
             case RemoveServer():
                 await self._remove_servers(key, keep=frozenset())
-                return False
+                return True
             case Guard():
                 await self._set_finalizers(key, observed, (*observed.job.finalizers, names.FINALIZER))
                 return True
@@ -114,7 +114,7 @@ class Applier:
         )
         if self._pipelines is not None:
             await self._pipelines.create(job, **cause)
-            return False
+            return True
         try:
             made = await self._client.create(RUNS, key.namespace, run_job(job, **cause, settings=self._settings))
         except AlreadyExistsError:
@@ -123,18 +123,20 @@ class Applier:
         self._cluster.wrote("Job", made)
         return True
 
-    async def _delete_run(self, key: Key, name: str, observed: Observed) -> None:
+    async def _delete_run(self, key: Key, name: str, observed: Observed) -> bool:
         held = self._cluster.cache.children(key).runs.get(name)
         if held is None and self._pipelines is not None:
             for each in await self._pipelines.runs(key.name, observed.job.uid):
                 if each.run.name == name:
                     await self._pipelines.remove(each)
-            return
+            return True
         try:
             # In the foreground: the Job stays until its Pods are gone, and no other run starts beside them.
             await self._client.delete(RUNS, key.namespace, name, uid=held.uid if held else "", propagation="Foreground")
         except NotFoundError:
             self._cluster.removed("Job", key.namespace, name)
+            return True
+        return False
 
     async def _serve(self, key: Key, objects: tuple[JsonObject, ...]) -> None:
         await self._remove_servers(key, keep=frozenset(str(one["kind"]) for one in objects))
@@ -145,7 +147,9 @@ class Applier:
             self._cluster.wrote(kind, made)
 
     async def _remove_servers(self, key: Key, keep: frozenset[str]) -> None:
-        for kind, name in tuple(self._cluster.cache.children(key).servers):
+        held = self._cluster.cache.children(key).servers
+        # The Deployment goes last: while it is there, what is left of the others is seen as part of a server.
+        for kind, name in sorted(held, key=lambda one: one[0] in _MAIN_KINDS):
             if kind in keep:
                 continue
             with contextlib.suppress(NotFoundError):

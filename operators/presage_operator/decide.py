@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from presage.spec.job import PredictionJob
@@ -18,6 +18,7 @@ from presage_operator.schedule import due, next_time
 from presage_operator.settings import Settings
 
 LONGEST_WAIT = timedelta(hours=1)
+POLL = timedelta(seconds=10)
 _NO_CADENCE = Cadence(schedule="@yearly")
 CADENCES: tuple[CadenceName, ...] = ("Train", "Forecast")
 
@@ -101,12 +102,11 @@ def decide(settings: Settings, backends: Backends, observed: Observed, now: date
     """
     if observed.job.deleting:
         return _let_go(settings, observed, now)
-    if observed.job.job is None or observed.job.fault or isinstance(backends.pipelines, Fault):
-        under_way = runs.active(observed.runs)
-        return Decision(StopRun(under_way[0].name), "JobRefused") if under_way else Decision(Nothing(), "JobRefused")
-    known = runs.history(observed.job, observed.runs, now)
-    view = _View(settings, backends, observed, observed.job.job, known, now)
-    return _stop_outdated(observed) or _start(view)
+    decision = _decide(settings, backends, observed, now)
+    if backends.pipelines == "kubeflow" and _moves(decision, observed):
+        again_at = min(decision.again_at or now + POLL, now + POLL)
+        return replace(decision, again_at=again_at)
+    return decision
 
 
 def handled_requests(observed: Observed) -> HandledRequests:
@@ -133,6 +133,21 @@ def last_schedules(observed: Observed) -> LastSchedules:
 def cadence_of(job: PredictionJob, name: CadenceName) -> Cadence | None:
     """Return a job's cadence; None where it has none of that name."""
     return job.spec.schedule.train if name == "Train" else job.spec.schedule.forecast
+
+
+def _decide(settings: Settings, backends: Backends, observed: Observed, now: datetime) -> Decision:
+    if observed.job.job is None or observed.job.fault or isinstance(backends.pipelines, Fault):
+        under_way = runs.active(observed.runs)
+        return Decision(StopRun(under_way[0].name), "JobRefused") if under_way else Decision(Nothing(), "JobRefused")
+    known = runs.history(observed.job, observed.runs, now)
+    view = _View(settings, backends, observed, observed.job.job, known, now)
+    return _stop_outdated(observed) or _start(view)
+
+
+def _moves(decision: Decision, observed: Observed) -> bool:
+    """Return whether some run goes on, or has just been started or ended: runs in Kubeflow are not watched."""
+    acts = isinstance(decision.action, StartRun | StopRun | DeleteRun)
+    return acts or any(run.completed_at is None for run in observed.runs)
 
 
 def _let_go(settings: Settings, observed: Observed, now: datetime) -> Decision:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pydantic import JsonValue
 
 from presage.spec.status import PredictionJobStatus
+from presage_operator import runs
 from presage_operator.apply import Applier
 from presage_operator.capabilities import Backends
 from presage_operator.client import ApiClient
@@ -27,6 +28,7 @@ from presage_operator.settings import Settings
 from presage_operator.transitions import transitions
 
 MOST_STEPS = 16
+PIPELINE_LOOK = timedelta(seconds=5)
 _LOG = logging.getLogger(__name__)
 
 
@@ -83,7 +85,7 @@ class Reconciler:
             if isinstance(decision.action, Nothing):
                 # What the status on the server tells may allow more, such as to let finished runs go.
                 if not await self._tell(key, observed, now):
-                    return decision.again_at
+                    return self._again_at(decision.again_at, observed, now)
                 continue
             action = type(decision.action).__name__
             _LOG.info("action", extra={"job": str(key), "action": action, "reason": decision.reason})
@@ -93,6 +95,13 @@ class Reconciler:
                 await self._tell(key, observed, now)
                 return decision.again_at
         return now + timedelta(seconds=1)
+
+    def _again_at(self, decided: datetime | None, observed: Observed, now: datetime) -> datetime | None:
+        """Return when to look again; nobody tells how a run outside of the API server goes on."""
+        if self._pipelines is None or not runs.active(observed.runs):
+            return decided
+        soon = now + PIPELINE_LOOK
+        return soon if decided is None else min(soon, decided)
 
     async def _observe(self, key: Key) -> Observed | None:
         record = self._cache.job(key)

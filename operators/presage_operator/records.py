@@ -281,7 +281,7 @@ def _owner(metadata: JsonObject) -> str:
 
 def _reason(content: JsonObject) -> str:
     """Return a reason as a word that a condition takes: others than Kubernetes write what they like."""
-    return _NO_WORD.sub("", _text(content, "reason"))[:_LONGEST_REASON]
+    return _NO_WORD.sub("", _text(content, "reason")[:_LONGEST_REASON])
 
 
 def _request(value: str | None) -> str | None:

@@ -77,10 +77,9 @@ def settles(summaries: Iterable[RunSummary], run_digest: str) -> bool:
 
 
 def active(runs: Iterable[ObservedRun], cadence: CadenceName | None = None) -> tuple[ObservedRun, ...]:
-    """Return the runs that are under way, of one cadence or of both."""
-    return tuple(
-        run for run in runs if run.completed_at is None and not run.deleting and cadence in {None, run.cadence}
-    )
+    """Return the runs that are under way, of one cadence or of both, the oldest first."""
+    found = (run for run in runs if run.completed_at is None and not run.deleting and cadence in {None, run.cadence})
+    return tuple(sorted(found, key=lambda run: (run.created_at, run.name)))
 
 
 def newest_outcome(
@@ -109,7 +108,8 @@ def champions(job: ObservedJob, outcome: RunOutcome | None) -> tuple[Champion, .
     now = outcome.champion
     if before and (before[0].run, before[0].model) == (now.run, now.model):
         return before
-    return (now.model_copy(update={"reason": sentence(now.reason, MESSAGE_BYTES)}), *before)[:CHAMPIONS_AT_MOST]
+    reason = sentence(now.reason, MESSAGE_BYTES) or "Unknown"
+    return (now.model_copy(update={"reason": reason}), *before)[:CHAMPIONS_AT_MOST]
 
 
 def scorecard(job: ObservedJob, outcome: RunOutcome | None) -> ScorecardSummary | None:

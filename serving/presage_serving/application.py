@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -27,6 +28,7 @@ from presage_serving.middleware import Measured
 from presage_serving.refusal import Refusal
 
 LARGEST_BODY = 2**20
+_LAST_LOOK_SECONDS = 2
 _JSON = "application/json"
 
 # The page brings its own, stricter policy with the digests of its scripts; both hold. This one keeps it off the network
@@ -100,13 +102,15 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _application: Starlette) -> AsyncIterator[None]:
-        watch = asyncio.create_task(self._directory.watch(self._interval))
+        stop = Event()
+        # A look may wait for a store that hangs: neither a request nor the end of the process waits with it.
+        watch = Thread(target=self._directory.watch, args=(self._interval, stop), daemon=True)
+        watch.start()
         try:
             yield
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            stop.set()
+            watch.join(_LAST_LOOK_SECONDS)
 
     async def _alive(self, _request: Request) -> Response:
         return _json({"status": "alive"})

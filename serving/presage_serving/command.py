@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,12 +22,12 @@ def serve(
         ),
     ],
     model_dir: Annotated[
-        Path,
+        str,
         typer.Option(
             "--model-dir",
             "--model_dir",
             envvar="PRESAGE_MODEL_DIR",
-            help="Directory of a run: its bundle and its newest forecast.",
+            help="Directory of a run, or s3://bucket/prefix: its bundle and its newest forecast.",
             show_default=False,
         ),
     ],

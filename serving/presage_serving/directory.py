@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 from presage.errors import DataError, LakeError, PresageError
 from presage.models.bundle import Bundle, read_bundle
@@ -14,7 +15,8 @@ from presage_serving.metrics import Metrics
 
 BUNDLE = "bundle"
 REPORT = "report.html"
-_LARGEST_FORECAST = 2**24
+LARGEST_FORECAST = 2**24
+"""Bytes."""
 _LONGEST_PAUSE = 30.0
 _Signature = tuple[int, int, int]
 
@@ -24,43 +26,57 @@ logger = logging.getLogger("presage.serving")
 class ModelDirectory:
     """Keeps the newest good forecast of a model directory; a broken one never takes the place of a good one.
 
+    Args:
+        path: The directory.
+        metrics: What is counted.
+        name: What its user calls it; its path by default.
+        update: Brings it up to date before each look, where it is a copy of another place; raises PresageError where
+            that cannot be done.
+
     Attributes:
         forecast: What is served; None until the directory was found sound.
         fault: What is wrong with the directory, as a sentence; empty where nothing is.
     """
 
-    def __init__(self, path: Path, metrics: Metrics) -> None:
+    def __init__(
+        self, path: Path, metrics: Metrics, *, name: str = "", update: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.forecast: Forecast | None = None
         self.fault = "The model directory is being read."
         self._metrics = metrics
+        self._name = name or str(path)
+        self._update = update
         self._bundle: Bundle | None = None
         self._seen: _Signature | None = None
 
-    async def watch(self, interval: float) -> None:
-        """Look at the directory for ever.
+    def watch(self, interval: float, stop: Event) -> None:
+        """Look at the directory until it is told to stop.
 
         Args:
             interval: Seconds between two looks; while the directory is not sound, they become longer, up to 30.
+            stop: Set when it is to stop.
         """
         pause = interval
-        while True:
+        while not stop.is_set():
             try:
-                await asyncio.to_thread(self.refresh)
+                self.refresh()
             except Exception:  # a server that stops looking would serve old forecasts in silence
                 logger.exception("the model directory cannot be looked at")
             pause = interval if self.forecast else max(interval, min(pause * 2, _LONGEST_PAUSE))
-            await asyncio.sleep(pause)
+            stop.wait(pause)
 
     def refresh(self) -> None:
         """Take what is new in the directory; what is wrong with it is kept in `fault`, logged and counted once."""
-        signature = _signature(self.path / FORECAST)
-        if self.forecast and signature == self._seen:
-            return
+        signature = None
         try:
+            self._update()
+            signature = _signature(self.path / FORECAST)
+            if self.forecast and signature == self._seen:
+                return
             found = self._read()
         except PresageError as error:
-            self._refuse(str(error), signature)
+            self._refuse(str(error).replace(str(self.path), self._name), signature)
         else:
             self._take(found)
         self._seen = signature
@@ -89,6 +105,8 @@ class ModelDirectory:
 
     def _take(self, found: Forecast) -> None:
         event = "forecast replaced" if self.forecast else "model ready"
+        if found == self.forecast:
+            event = "forecast unchanged"
         self.forecast, self.fault = found, ""
         logger.info(event, extra={"run": found.run, "model": found.model, "issued_at": found.issued_at.isoformat()})
 
@@ -113,11 +131,11 @@ def _signature(path: Path) -> _Signature | None:
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_FORECAST + 1)
+            content = file.read(LARGEST_FORECAST + 1)
     except OSError as error:
         raise LakeError(
             f"{path} cannot be read: {error.strerror or error}.", "Issue a forecast: presage forecast."
         ) from error
-    if len(content) > _LARGEST_FORECAST:
-        raise LakeError(f"{path} is larger than the {_LARGEST_FORECAST} bytes that are read.", "Issue it again.")
+    if len(content) > LARGEST_FORECAST:
+        raise LakeError(f"{path} is larger than the {LARGEST_FORECAST} bytes that are read.", "Issue it again.")
     return content

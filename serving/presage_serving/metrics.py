@@ -35,7 +35,7 @@ class Metrics:
         )
         self._refusals = Counter(
             "presage_server_directory_refusals",
-            "Contents of the model directory that were found broken and not served.",
+            "Times that the model directory was found broken or out of reach; the last good forecast stays.",
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
@@ -46,7 +46,7 @@ class Metrics:
         self._seconds.labels(protocol).observe(seconds)
 
     def refused(self) -> None:
-        """Count a broken content of the model directory."""
+        """Count a model directory that is broken or out of reach."""
         self._refusals.inc()
 
     def text(self) -> bytes:

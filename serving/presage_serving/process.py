@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -12,12 +15,16 @@ from typing import NoReturn
 
 import uvicorn
 
-from presage.errors import RetryError
+from presage.errors import NotSupportedError, RetryError
+from presage.steps.bucket import Bucket, BucketPlace
 from presage_serving.application import Application
 from presage_serving.directory import ModelDirectory
+from presage_serving.fetcher import Fetcher
 from presage_serving.metrics import Metrics
 
 _POLL_SECONDS = 2.0
+# Stores charge for each question.
+_BUCKET_POLL_SECONDS = 5.0
 # Shorter than the 30 seconds that Kubernetes gives a Pod to end.
 _GRACE_SECONDS = 25
 # Longer than the minute for which usual load balancers keep an idle connection: they end it, not the server.
@@ -27,41 +34,62 @@ _BACKLOG = 2048
 logger = logging.getLogger("presage.serving")
 
 
-def run_server(name: str, directory: Path, host: str, port: int) -> None:
+def run_server(name: str, location: str, host: str, port: int) -> None:
     """Serve a model directory until a stop signal, then finish what is in flight; SIGTERM ends with exit code 0.
 
     Args:
         name: Name under which the model is served.
-        directory: Model directory.
+        location: Model directory: a path, or `s3://bucket/prefix`.
         host: Address to listen on.
         port: Port to listen on; 0 for any that is free.
 
     Raises:
+        JobError: The location names no place in a bucket, or the AWS settings lead to no store.
+        NotSupportedError: The location has another scheme.
+        MissingExtraError: A bucket needs the `s3` extra.
         RetryError: The address cannot be listened on.
         KeyboardInterrupt: The server was interrupted, and has finished what was in flight.
     """
     # The server raises the signal once more when it has finished.
     signal.signal(signal.SIGTERM, _end)
     metrics = Metrics()
-    application = Application(
-        name, ModelDirectory(directory, metrics), metrics, clock=lambda: datetime.now(UTC), interval=_POLL_SECONDS
-    )
-    listening = _listen(host, port)
-    _join_logs()
-    logger.info("listening", extra={"host": host, "port": listening.getsockname()[1], "model": name})
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application.asgi(),
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            ws="none",
-            backlog=_BACKLOG,
-            timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+    with _opened(location, metrics) as (directory, interval):
+        application = Application(name, directory, metrics, clock=lambda: datetime.now(UTC), interval=interval)
+        listening = _listen(host, port)
+        _join_logs()
+        logger.info("listening", extra={"host": host, "port": listening.getsockname()[1], "model": name})
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application.asgi(),
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                ws="none",
+                backlog=_BACKLOG,
+                timeout_keep_alive=_IDLE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
         )
-    )
-    server.run(sockets=[listening])
+        server.run(sockets=[listening])
+
+
+@contextmanager
+def _opened(location: str, metrics: Metrics) -> Iterator[tuple[ModelDirectory, float]]:
+    """Give the model directory of a location, and the seconds between two looks at it."""
+    scheme = location.partition("://")[0] if "://" in location else ""
+    if not scheme:
+        yield ModelDirectory(Path(location), metrics), _POLL_SECONDS
+        return
+    if scheme != "s3":
+        raise NotSupportedError(
+            f"no model directory can be at {location}.", "Give a directory or s3://bucket/prefix as --model-dir."
+        )
+    bucket = Bucket(BucketPlace.parse(location))
+    # A look that hangs may write when the server has ended.
+    with tempfile.TemporaryDirectory(prefix="presage-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder)
+        update = Fetcher(bucket, copy).fetch
+        yield ModelDirectory(copy, metrics, name=str(bucket.place), update=update), _BUCKET_POLL_SECONDS
 
 
 def _listen(host: str, port: int) -> socket.socket:

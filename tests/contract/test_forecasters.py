@@ -11,11 +11,12 @@ import pytest
 from model_frames import real_frame, with_gaps
 
 from presage.errors import DataError, LakeError
-from presage.frame import Frame, TransformName
+from presage.frame import Frame
 from presage.models.combination import combine
 from presage.models.contract import Forecaster, Task
 from presage.models.registry import load, trainer
 from presage.models.state import STATE
+from presage.spec.job import TransformName
 from presage.spec.models import Model, ModelName
 
 TRAINING = 1000

@@ -1,4 +1,4 @@
-"""A namespace of a real API server with real controllers, in which an operator works and tests look at what it leaves."""
+"""A namespace of a real API server with real controllers: an operator works in it, and tests look at what it leaves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import secrets
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from control.apiserver import ControlPlane, control_plane
+from conftest import lacking
+from control.apiserver import ControlPlane, ControlPlaneError, control_plane, control_plane_binary
 from control.fault_proxy import FaultProxy
 from control.operator_process import OperatorProcess
 from doubles.kubelet import KubeletDouble, kubelet_double
@@ -108,12 +109,14 @@ class Site:
         client: A client of the API server.
         proxy: Before the API server, for operators to go through.
         namespace: Its name, new for each site.
+        step_seconds: Time between two looks.
     """
 
     cluster: OperatedCluster
     client: ApiClient
     proxy: FaultProxy
     namespace: str
+    step_seconds: float = 0.05
     _operators: int = field(default=0)
 
     @property
@@ -162,6 +165,11 @@ class Site:
         """Return a job as the server holds it."""
         return await self.client.get(PREDICTION_JOBS, self.namespace, name)
 
+    async def jobs(self) -> list[str]:
+        """Return the names of the jobs."""
+        held = (await self.client.list(PREDICTION_JOBS, self.namespace)).items
+        return sorted(job["metadata"]["name"] for job in held)
+
     async def status(self, name: str = "job") -> dict:
         """Return a job's status."""
         return (await self.job(name)).get("status", {})
@@ -199,6 +207,20 @@ class Site:
             "children": {" of ".join(kinds): count for kinds, count in sorted((await self.children(name)).items())},
         }
 
+    async def started(self, name: str = "job", **changes: object) -> None:
+        """Make a job and wait until its run is under way; it goes on until `end_run`."""
+
+        async def running() -> bool:
+            return [one["state"] for one in (await self.status(name)).get("runs", [])] == ["Running"]
+
+        self.kubelet.held.add((self.namespace, name))
+        await self.apply(name, **changes)
+        await self.until(running)
+
+    def end_run(self, name: str = "job") -> None:
+        """Let the runs of a job end."""
+        self.kubelet.release(self.namespace, name)
+
     async def until_ready(self, *names: str) -> None:
         """Wait until jobs are ready under their newest spec."""
 
@@ -216,7 +238,7 @@ class Site:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not await _held(holds):
             assert time.monotonic() < deadline, await self._everything()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.step_seconds)
 
     async def until_equal(self, wanted: object, found: Callable[[], Awaitable[object]]) -> None:
         """Wait until something is found to equal what is wanted."""
@@ -224,7 +246,7 @@ class Site:
         while (seen := await found()) != wanted:
             if time.monotonic() > deadline:
                 assert seen == wanted, await self._everything()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.step_seconds)
 
     async def _everything(self) -> str:
         jobs = (await self.client.list(PREDICTION_JOBS, self.namespace)).items
@@ -268,6 +290,26 @@ def run(cluster: OperatedCluster, test: Callable[[Site], Awaitable[None]]) -> No
     asyncio.run(driven())
 
 
-def names(objects: Sequence[dict]) -> list[str]:
-    """Return the names of objects."""
-    return sorted(one["metadata"]["name"] for one in objects)
+def started_cluster() -> Iterator[OperatedCluster]:
+    """Give the servers and the double, as a fixture; skip for want of the servers' programs."""
+    try:
+        control_plane_binary()
+    except ControlPlaneError as error:
+        lacking(str(error))
+    with operated_cluster() as running:
+        yield running
+
+
+def usual_end(cluster: OperatedCluster) -> dict:
+    """Return, as a fixture, what a job comes to where nothing is at fault."""
+    found: dict = {}
+
+    async def test(here: Site) -> None:
+        async with here.operator():
+            await here.apply()
+            await here.until_ready()
+            await here.until_equal(SERVED, here.children)
+            found.update(await here.picture())
+
+    run(cluster, test)
+    return found

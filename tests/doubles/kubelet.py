@@ -88,10 +88,10 @@ class KubeletDouble:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=plane.certificate))
         headers = {"Authorization": f"Bearer {plane.token}"}
-        async with aiohttp.ClientSession(plane.url, connector=connector, headers=headers) as session:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow(session))
-                group.create_task(self._work(session))
+        session = aiohttp.ClientSession(plane.url, connector=connector, headers=headers)
+        async with session, asyncio.TaskGroup() as group:
+            group.create_task(self._follow(session))
+            group.create_task(self._work(session))
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         while True:

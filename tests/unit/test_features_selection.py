@@ -14,8 +14,9 @@ from model_frames import frame_of
 from presage.features.build import build_frames
 from presage.features.config import FeatureConfig, from_json, to_json
 from presage.features.selection import correlations, select
-from presage.frame import FloatArray, Frame, TransformName
+from presage.frame import FloatArray, Frame
 from presage.spec.features import Selection
+from presage.spec.job import TransformName
 
 ROWS = 400
 

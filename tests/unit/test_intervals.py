@@ -16,8 +16,9 @@ from presage.evaluation.intervals import (
     issue,
     quantile_probabilities,
 )
-from presage.frame import FloatArray, Frame, TransformName, to_change, to_level
+from presage.frame import FloatArray, Frame, to_change, to_level
 from presage.spec.evaluation import Intervals
+from presage.spec.job import TransformName
 
 LEVELS = (0.8, 0.9, 0.95)
 PROBABILITIES = quantile_probabilities(LEVELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -549,62 +550,109 @@ def test_a_run_outside_of_the_cluster_starts_under_a_finalizer() -> None:
     assert isinstance(decided(observed(finalizers=(FINALIZER,)), backends=kubeflow).action, StartRun)
 
 
+@pytest.mark.parametrize(
+    ("children", "seconds"),
+    [
+        ((), 10),
+        ((a_run(state="Running"),), 10),
+        ((a_run(state="Running", job=OTHER),), 10),
+        ((a_failure(retry=False),), None),
+    ],
+    ids=["started", "under way", "stopped", "ended"],
+)
+def test_runs_outside_of_the_cluster_are_looked_at_while_they_move(children: tuple, seconds: int | None) -> None:
+    seen = told(observed(JOB, *children, finalizers=(FINALIZER,)))
+    again_at = None if seconds is None else NOW + timedelta(seconds=seconds)
+    assert decided(seen, backends=Backends("kubeflow", "deployment")).again_at == again_at
+
+
 def test_the_annotation_that_asks_for_a_run_is_the_documented_one() -> None:
     assert TRAIN_REQUESTED_AT == "presage.dev/train-requested-at"
 
 
-STEPS = st.sampled_from(
-    ["end", "fail", "fail for good", "lose", "vanish", "other", "same", "request", "forecast", "replicas", "suspend"]
-)
+def any_spec(policy: str, seed: int = 0, replicas: int = 2, *, suspend: bool = False) -> PredictionJob:
+    train = {**HOURLY, "concurrencyPolicy": policy, "suspend": suspend}
+    forecast = {"schedule": "20 * * * *", "successfulJobsHistoryLimit": 1}
+    schedule = {"train": train, "forecast": forecast}
+    return case.a_job(seed=seed, schedule=schedule, serving={"replicas": {"min": 1, "max": replicas}})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+HAPPENINGS: dict[str, Callable[[World, str, int], None]] = {
+    "all ends well": lambda world, policy, number: world.end_well(),
+    "all fails for now": lambda world, policy, number: world.fail(retry=True),
+    "all fails for good": lambda world, policy, number: world.fail(retry=False),
+    "children are lost": lambda world, policy, number: world.go_on(lambda run: None),
+    "deleted children go": lambda world, policy, number: world.vanish(),
+    "Pods go": lambda world, policy, number: world.forget_pods(),
+    "another spec": lambda world, policy, number: world.respec(any_spec(policy, seed=number)),
+    "the first spec": lambda world, policy, number: world.respec(any_spec(policy)),
+    "other replicas": lambda world, policy, number: world.respec(any_spec(policy, replicas=7)),
+    "suspended": lambda world, policy, number: world.respec(any_spec(policy, suspend=True)),
+    "a request to train": lambda world, policy, number: world.request("Train", f"{number}"),
+    "a request to forecast": lambda world, policy, number: world.request("Forecast", f"{number}"),
+}
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    steps=st.lists(st.tuples(STEPS, st.integers(-10, 200)), max_size=12),
+    steps=st.lists(st.tuples(st.sampled_from(list(HAPPENINGS)), st.integers(-10, 200)), max_size=12),
     policy=st.sampled_from(["Forbid", "Replace", "Allow"]),
 )
 def test_whatever_happens_one_run_goes_on_at_a_time_and_all_comes_to_rest(
     steps: list[tuple[str, int]], policy: str
 ) -> None:
-    def spec(seed: int = 0, replicas: int = 2, suspend: bool = False) -> PredictionJob:
-        train = {**HOURLY, "concurrencyPolicy": policy, "suspend": suspend}
-        forecast = {"schedule": "20 * * * *", "successfulJobsHistoryLimit": 1}
-        cadences = {"train": train, "forecast": forecast}
-        return case.a_job(seed=seed, schedule=cadences, serving={"replicas": {"min": 1, "max": replicas}})
-
-    world = World(observed(spec()))
-    for step, minutes in steps:
+    world = World(observed(any_spec(policy)))
+    for happening, minutes in steps:
         world.now += minutes * MINUTE
-        match step:
-            case "end":
-                world.end_well()
-            case "fail" | "fail for good":
-                world.fail(retry=step == "fail")
-            case "lose":
-                world.go_on(lambda run: None)
-            case "vanish":
-                world.vanish()
-            case "other":
-                world.respec(spec(seed=minutes))
-            case "same":
-                world.respec(spec())
-            case "replicas":
-                world.respec(spec(replicas=7))
-            case "suspend":
-                world.respec(spec(suspend=True))
-            case "request":
-                world.request("Train", f"{minutes}")
-            case "forecast":
-                world.request("Forecast", f"{minutes}")
-        assert decided(world.seen, world.now) == decided(world.seen, world.now)
+        HAPPENINGS[happening](world, policy, abs(minutes))
         world.settle()
-        known = world.seen.job.status
         going = [run for run in world.under_way() if not run.deleting]
-        alone = policy != "Allow" or any(run.cadence == "Forecast" for run in going)
-        assert len(going) <= 1 or not alone
-        assert case.status(world.seen, world.now) == known, "a second computation writes nothing"
+        several_allowed = policy == "Allow" and all(run.cadence == "Train" for run in going)
+        assert len(going) <= 1 or several_allowed
+        assert case.status(world.seen, world.now) == world.seen.job.status, "a second computation writes nothing"
+        due = [(one.cadence, one.scheduled_time) for one in world.starts if one.scheduled_time]
+        assert len(set(due)) == len(due), "one run for each due time"
+
+
+RUNS = st.builds(
+    lambda number, cadence, state, minutes, length, job, deleting, ending: case.any_run(
+        f"sp500-{number:08x}", cadence, state, NOW + minutes * MINUTE, length, job, deleting=deleting, ending=ending
+    ),
+    number=st.integers(0, 200),
+    cadence=st.sampled_from(["Train", "Forecast"]),
+    state=st.sampled_from(["Pending", "Running", "Succeeded", "Failed"]),
+    minutes=st.integers(-300, 300),
+    length=st.integers(0, 90),
+    job=st.sampled_from([JOB, OTHER]),
+    deleting=st.booleans(),
+    ending=st.sampled_from(["told", "told for good", "silent"]),
+)
+MOMENTS = st.lists(
+    st.tuples(st.integers(-400, 400), st.lists(RUNS, max_size=8, unique_by=lambda run: run.name)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(moments=MOMENTS, request=st.sampled_from([{}, {"Train": "now"}, {"Forecast": "now"}]), server=st.booleans())
+def test_whatever_is_seen_the_decision_is_one_and_the_status_is_valid(moments, request, server: bool) -> None:
+    seen = observed(JOB, requested=request, server=a_server() if server else None)
+    for minutes, runs in moments:
+        now = NOW + minutes * MINUTE
+        seen = replace(seen, runs=tuple(runs))
+        decision = decided(seen, now)
+        assert decision == decided(seen, now) == decided(replace(seen, runs=tuple(reversed(runs))), now)
+        if isinstance(decision.action, StartRun):
+            assert not [run for run in runs if run.completed_at is None]
+        assert decision.again_at is None or decision.again_at > now
+        seen = told(seen, now)
+        known = seen.job.status
+        assert case.status(seen, now) == known, "a second computation writes nothing"
         assert len(known.model_dump_json(by_alias=True, exclude_none=True)) < 200 * 1024
         assert len({one.type for one in known.conditions}) == len(known.conditions) == 8
+        assert len(known.runs) <= 100
+        assert len(known.champions) <= 20
 
 
 def test_names_of_runs_are_told_apart_by_their_causes() -> None:

@@ -17,11 +17,11 @@ from presage.evaluation.intervals import calibrate
 from presage.evaluation.walk_forward import back_test
 from presage.features.build import build_frames
 from presage.features.selection import select
-from presage.frame import Frame, TransformName
+from presage.frame import Frame
 from presage.models.contract import Task
 from presage.models.registry import load, trainer
 from presage.spec.features import Selection
-from presage.spec.job import PredictionJobSpec
+from presage.spec.job import PredictionJobSpec, TransformName
 from presage.spec.models import Model
 
 SEASON = 5

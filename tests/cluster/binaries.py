@@ -1,0 +1,81 @@
+"""The programs of the test cluster, built once from their Go modules and kept under a name of their sources' content.
+
+python tests/cluster/binaries.py    build what is not there, and print the folder
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+KUBERNETES_VERSION = "v1.34.4"
+_SOURCE = Path(__file__).parent / "kubernetes"
+_FILES = ("go.mod", "go.sum", "main.go", "pause/main.go")
+_PACKAGES = (".", "./pause", "helm.sh/helm/v3/cmd/helm")
+_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+
+
+class BuildError(Exception):
+    """A program is not there and cannot be built."""
+
+
+def cache() -> Path:
+    """Return the folder that keeps what is slow to make; PRESAGE_CACHE names another."""
+    return Path(os.environ.get("PRESAGE_CACHE", Path.home() / ".cache" / "presage"))
+
+
+def binaries_path() -> Path:
+    """Return the folder where the programs of the present sources are, or would be."""
+    content = b"".join((_SOURCE / name).read_bytes() for name in _FILES)
+    return cache() / "bin" / hashlib.sha256(content).hexdigest()[:16]
+
+
+def binaries() -> Path:
+    """Return the folder of `kubernetes`, `kubectl`, `helm` and `pause`; builds them, which takes minutes, when missing.
+
+    Raises:
+        BuildError: There are neither the programs nor a Go toolchain, or the build fails.
+    """
+    folder = binaries_path()
+    if folder.is_dir():
+        return folder
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        raise BuildError(f"no Go toolchain to build {folder}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder  # another process built it while this one waited
+        # Built beside and renamed, so that an interrupted build leaves no half of a folder.
+        built = Path(scratch) / "built"
+        built.mkdir()
+        command = [go, "build", "-trimpath", "-ldflags", _link_flags(), "-o", f"{built}/", *_PACKAGES]
+        environment = os.environ | {"CGO_ENABLED": "0"}
+        done = subprocess.run(command, cwd=_SOURCE, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BuildError(f"go build failed:\n{done.stderr[-2000:]}")
+        (built / "kubectl").symlink_to("kubernetes")
+        built.rename(folder)
+    return folder
+
+
+def _link_flags() -> str:
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    stamps = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(
+        ("-s -w", *(f"-X {package}.{name}={value}" for package in _VERSION_PACKAGES for name, value in stamps.items()))
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{binaries()}\n")
+    except BuildError as failure:
+        sys.exit(str(failure))

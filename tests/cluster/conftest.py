@@ -1,0 +1,96 @@
+"""The cluster that the tests of this folder share: the one of KUBECONFIG, or else a node of this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster.binaries import BuildError, binaries
+from cluster.images import IMAGES, build_images
+from cluster.images import lacking_tools as lacking_for_images
+from cluster.node import lacking_tools as lacking_for_node
+from cluster.node import running_node
+from conftest import lacking
+
+# One node serves all tests of this folder, so they run in one process: `make test-cluster`.
+collect_ignore_glob = ["*"] if "PYTEST_XDIST_WORKER" in os.environ else []
+
+
+def pytest_report_header() -> str:
+    """Say which cluster the tests use."""
+    if given := os.environ.get("KUBECONFIG"):
+        return f"cluster: of {given}, which must have the images {', '.join(image.name for image in IMAGES)}"
+    return "cluster: a node of this machine"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster that has the project's three images.
+
+    Attributes:
+        kubeconfig: How to reach it, as an administrator.
+        programs: Where kubectl and helm are.
+    """
+
+    kubeconfig: Path
+    programs: Path
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """Return what kubectl says; `text` is its standard input.
+
+        Raises:
+            AssertionError: It failed.
+        """
+        return self._run("kubectl", *arguments, text=text)
+
+    def helm(self, *arguments: str) -> str:
+        """Return what helm says.
+
+        Raises:
+            AssertionError: It failed.
+        """
+        return self._run("helm", *arguments)
+
+    def _run(self, program: str, *arguments: str, text: str | None = None) -> str:
+        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
+        command = [str(self.programs / program), *arguments]
+        done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster with the images; one that KUBECONFIG names must have them already."""
+    try:
+        programs = binaries()
+    except BuildError as error:
+        lacking(str(error))
+    if given := os.environ.get("KUBECONFIG"):
+        yield Cluster(Path(given), programs)
+        return
+    if missing := sorted({*lacking_for_node(), *lacking_for_images()}):
+        lacking(f"a cluster of its own needs {', '.join(missing)}; KUBECONFIG names another")
+    archives = build_images()
+    with ExitStack() as stack:
+        node = stack.enter_context(running_node())
+        for image in IMAGES:
+            node.load(archives[image])
+        yield Cluster(node.kubeconfig, programs)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own, under restricted Pod Security."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    cluster.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default", "--timeout=60s")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
