@@ -8,7 +8,6 @@ from typing import Literal
 
 from presage_operator.client import ApiClient
 from presage_operator.desired.fault import Fault
-from presage_operator.desired.server import bucket_fault
 from presage_operator.desired.serving import ServingBackend
 from presage_operator.observed import Capabilities
 from presage_operator.resources import INFERENCE_SERVICES, SCHEDULED_WORKFLOWS
@@ -73,7 +72,7 @@ def _serving(settings: Settings, found: Capabilities, *, kserve_types: bool) -> 
         case "auto" if found.kserve and kserve_types:
             return "kserve"
         case "auto" | "deployment":
-            return bucket_fault(settings) or "deployment"
+            return "deployment"
         case "kserve" if not found.kserve:
             return _missing(
                 "serving.backend is kserve, and the cluster has no InferenceService (serving.kserve.io/v1beta1).",

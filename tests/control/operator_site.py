@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -24,11 +25,15 @@ from doubles.kubelet import KubeletDouble, kubelet_double
 
 from presage.spec.crd import custom_resource_definition
 from presage_operator import resources
-from presage_operator.client import ApiClient, Resource
+from presage_operator.capabilities import Backends
+from presage_operator.client import ApiClient, Resource, Retry
 from presage_operator.credentials import Credentials
 from presage_operator.errors import ApiError, JsonObject
 from presage_operator.names import JOB_LABEL
+from presage_operator.observed import Capabilities
+from presage_operator.operator import Operator
 from presage_operator.resources import PREDICTION_JOBS
+from presage_operator.settings import Settings
 
 PATIENCE_SECONDS = 20
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
@@ -288,6 +293,28 @@ def run(cluster: OperatedCluster, test: Callable[[Site], Awaitable[None]]) -> No
             await test(here)
 
     asyncio.run(driven())
+
+
+@asynccontextmanager
+async def operator_inside(
+    here: Site,
+    *,
+    through: FaultProxy | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    settings: Settings | None = None,
+    retry: Retry | None = None,
+) -> AsyncIterator[None]:
+    """Run what a leading operator runs, in this process, for the namespace of a site."""
+    chosen = (settings or Settings()).model_copy(update={"namespaces": (here.namespace,), "workers": 2})
+    async with ApiClient((through or here.proxy).credentials(), retry=retry or Retry()) as client:
+        backends = Backends(pipelines="job", serving="deployment")
+        controller = Operator(chosen, clock=clock).make_controller(client, Capabilities(), backends, None)
+        working = asyncio.ensure_future(controller.run())
+        try:
+            yield
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
 
 
 def started_cluster() -> Iterator[OperatedCluster]:

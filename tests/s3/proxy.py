@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from urllib.parse import urlsplit
@@ -66,11 +66,11 @@ def proxy(target: str) -> Iterator[Proxy]:
             if changes and not state.passes(f"{self.command} {urlsplit(self.path).path}"):
                 self.send_error(400)
                 return
-            server = http.client.HTTPConnection(host, timeout=60)
             headers = {name: value for name, value in self.headers.items() if name not in ("Connection", "Expect")}
-            server.request(self.command, self.path, content, headers)
-            answer = server.getresponse()
-            text = answer.read()
+            with closing(http.client.HTTPConnection(host, timeout=60)) as server:
+                server.request(self.command, self.path, content, headers)
+                answer = server.getresponse()
+                text = answer.read()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("connection", "content-length", "date", "server", "transfer-encoding"):
@@ -78,7 +78,6 @@ def proxy(target: str) -> Iterator[Proxy]:
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
-            server.close()
 
         do_GET = do_PUT = do_DELETE = _forward  # noqa: N815
 

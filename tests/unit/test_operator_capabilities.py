@@ -25,6 +25,7 @@ BUCKET = {"s3": {"uri": "s3://presage"}}
         ({"pipelines": {"backend": "job"}, "serving": {"backend": "deployment"}}, BOTH, ("job", "deployment")),
         ({"pipelines": {"backend": "kubeflow", "kubeflow": PACKAGE}}, PLAIN, ("kubeflow", "deployment")),
         ({"lake": BUCKET}, BOTH, ("job", "kserve")),
+        ({"lake": BUCKET}, PLAIN, ("job", "deployment")),
     ],
     ids=[
         "a plain cluster gets the plain ones",
@@ -34,6 +35,7 @@ BUCKET = {"s3": {"uri": "s3://presage"}}
         "the configuration is stronger than the cluster",
         "kubeflow may be outside the cluster",
         "kserve serves from buckets",
+        "a deployment does too",
     ],
 )
 def test_the_back_ends_are(configured: dict[str, object], found: Capabilities, expected: tuple[str, str]) -> None:
@@ -54,18 +56,12 @@ def test_the_back_ends_are(configured: dict[str, object], found: Capabilities, e
             "BackendMissing",
             "pipelines.kubeflow.endpoint",
         ),
-        ({"lake": BUCKET}, PLAIN, True, "BackendLacksBucket", "kserve"),
-        ({"lake": BUCKET}, BOTH, False, "BackendLacksBucket", "lake.volume"),
-        ({"lake": BUCKET, "serving": {"backend": "deployment"}}, BOTH, True, "BackendLacksBucket", "lake.volume"),
     ],
     ids=[
         "kserve is chosen and not there",
         "kserve is chosen and its types are not installed",
         "kubeflow is chosen and has nothing to run",
         "kubeflow is chosen and has no address",
-        "a bucket needs kserve and it is not there",
-        "a bucket needs kserve's types",
-        "a deployment is chosen for a bucket",
     ],
 )
 def test_what_a_chosen_back_end_lacks_is_said_with_a_remedy(

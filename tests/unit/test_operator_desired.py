@@ -15,10 +15,10 @@ from presage.spec.load import parse_job
 from presage_operator import names
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.job_file import LARGEST_ANNOTATIONS, job_file, size_fault
-from presage_operator.errors import JsonObject
 from presage_operator.desired.run import run_job
-from presage_operator.desired.server import bucket_fault, server_objects
+from presage_operator.desired.server import server_objects
 from presage_operator.desired.serving import kinds_and_digest, serving_objects
+from presage_operator.errors import JsonObject
 from presage_operator.settings import Settings
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "examples").glob("*.yaml"))
@@ -256,12 +256,20 @@ def test_every_object_carries_the_digest_of_them_all_and_it_changes_with_any() -
     assert len(others | {digest}) == 4
 
 
-def test_a_deployment_cannot_serve_from_a_bucket_and_says_what_can() -> None:
-    assert bucket_fault(VOLUME) is None
-    fault = bucket_fault(BUCKET)
-    assert fault is not None
-    assert fault.reason == "BackendLacksBucket"
-    assert "kserve" in fault.message
+def test_a_server_of_a_bucket_has_its_address_and_credentials_and_no_volume_but_scratch() -> None:
+    pod = served(settings=BUCKET)["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][3] == f"s3://presage/lakes/desk.sp500/runs/desk.sp500/{LAKE_RUN}"
+    assert {variable["name"]: variable["value"] for variable in container["env"]} == {
+        "HOME": "/tmp",
+        "PRESAGE_LOG_LEVEL": "INFO",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": "http://minio.minio.svc:9000",
+    }
+    assert container["envFrom"] == [{"secretRef": {"name": "lake"}}]
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["scratch"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["scratch"]
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,8 @@ def bucket_environment(bucket: LakeBucket) -> dict[str, str]:
     if bucket.endpoint is not None:
         found["AWS_ENDPOINT_URL_S3"] = bucket.endpoint
     return found
+
+
+def bucket_credentials(bucket: LakeBucket) -> JsonObject:
+    """Return the field of a container that takes the Secret's variables; none where the Pod has an identity."""
+    return {} if bucket.secret_name is None else {"envFrom": [{"secretRef": {"name": bucket.secret_name}}]}

@@ -6,7 +6,13 @@ from pydantic import JsonValue
 
 from presage.spec.job import PredictionJob
 from presage_operator.desired.fault import Fault
-from presage_operator.desired.lake import lake_mounts, lake_volumes, model_directory
+from presage_operator.desired.lake import (
+    bucket_credentials,
+    bucket_environment,
+    lake_mounts,
+    lake_volumes,
+    model_directory,
+)
 from presage_operator.desired.metadata import marked, metadata
 from presage_operator.desired.pod import (
     base_environment,
@@ -44,17 +50,6 @@ def server_objects(job: PredictionJob, *, uid: str, run: str, settings: Settings
         made.append(_autoscaler(job, uid, settings, fewest, most))
     made.append(_disruption_budget(job, uid))
     return marked(made)
-
-
-def bucket_fault(settings: Settings) -> Fault | None:
-    """Return the fault BackendLacksBucket where servers would have to read a bucket, which they cannot yet."""
-    if settings.lake.s3 is None:
-        return None
-    return Fault(
-        "BackendLacksBucket",
-        "A Deployment serves from a volume, and the lake is in a bucket. "
-        "Set lake.volume, or serve with KServe (serving.backend: kserve), which fetches models from buckets.",
-    )
 
 
 def name_fault(job: PredictionJob) -> Fault | None:
@@ -140,12 +135,17 @@ def _pod(job: PredictionJob, run: str, settings: Settings) -> JsonObject:
     mounts: list[JsonValue] = [scratch_mount(), *lake_mounts(settings, read_only=True)]
     container |= {
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "startupProbe": probe("/v2/health/ready", period=1, failures=_STARTUP_SECONDS),
+        # Not by readiness: a restart mends no store that is down, and would fetch a large bundle from the start again.
+        "startupProbe": probe("/v2/health/live", period=1, failures=_STARTUP_SECONDS),
         "readinessProbe": probe("/v2/health/ready", period=5, failures=2),
         "livenessProbe": probe("/v2/health/live", period=10, failures=3),
         "lifecycle": {"preStop": {"sleep": {"seconds": _WITHDRAWAL_SECONDS}}},
         "volumeMounts": mounts,
     }
+    bucket = settings.lake.s3
+    if bucket is not None:
+        container["env"] = environment({**base_environment(), **bucket_environment(bucket)})
+        container |= bucket_credentials(bucket)
     return {
         **pod_settings(settings),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
