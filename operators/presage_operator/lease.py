@@ -126,9 +126,18 @@ class Elector:
         self.lost.set()
         try:
             async with asyncio.timeout(self._settings.renew_deadline_seconds / 2):
-                await self._write(self._record, holder="", duration_seconds=1)
+                await self._give_back(self._record)
         except (ApiError, TimeoutError) as error:
             _logger.warning("Lease is not given back, it runs out by itself: %s", error)
+
+    async def _give_back(self, record: _Record) -> None:
+        try:
+            await self._write(record, holder="", duration_seconds=1)
+        except ConflictError:
+            # A renewal that the stop cut short may have been carried out all the same.
+            held = await self._read()
+            if held is not None and held.holder == self._identity:
+                await self._write(held, holder="", duration_seconds=1)
 
     async def _pause(self, most_seconds: float) -> None:
         await self._sleep(min(most_seconds, self._settings.retry_period_seconds * (1 + _SPREAD * self._jitter())))

@@ -96,6 +96,8 @@ class Operator:
             await kopf.operator(
                 registry=registry,
                 settings=_frame_settings(scanning=cluster_wide),
+                # By default kopf asks for the user's name, and a Pod's user may have none.
+                identity=self._instance,  # type: ignore[arg-type]  # kopf keeps this name of a text to itself
                 standalone=True,
                 clusterwide=True,
                 stop_flag=self.stop,
@@ -194,6 +196,7 @@ class Operator:
                 recorder=recorder,
                 metrics=self._metrics,
                 clock=self._clock,
+                later=self._queue.add_at,
                 pipelines=pipelines,
             )
 

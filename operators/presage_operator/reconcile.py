@@ -15,7 +15,7 @@ from presage_operator.capabilities import Backends
 from presage_operator.client import ApiClient
 from presage_operator.cluster import Cluster
 from presage_operator.conditions import status_of
-from presage_operator.decide import Nothing, decide
+from presage_operator.decide import Nothing, Release, decide
 from presage_operator.errors import JsonObject, NotFoundError
 from presage_operator.kubeflow import PipelineRuns
 from presage_operator.metrics import Metrics
@@ -43,6 +43,7 @@ class Reconciler:
         recorder: Takes events.
         metrics: Counts.
         clock: The time of day, UTC.
+        later: Has a job looked at again at a time, whatever comes of the present reconcile.
         pipelines: Runs in Kubeflow; None where there is no Kubeflow.
     """
 
@@ -56,6 +57,7 @@ class Reconciler:
         recorder: Recorder,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        later: Callable[[Key, datetime], None],
         pipelines: PipelineRuns | None = None,
     ) -> None:
         self._client = client
@@ -66,6 +68,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
+        self._later = later
         self._pipelines = pipelines
         self._reader = JobReader(settings)
         self._applier = Applier(client, cluster, settings, pipelines)
@@ -90,6 +93,9 @@ class Reconciler:
             action = type(decision.action).__name__
             _LOG.info("action", extra={"job": str(key), "action": action, "reason": decision.reason})
             self._metrics.actions.labels(action, decision.reason).inc()
+            if isinstance(decision.action, Release) and decision.again_at is not None:
+                # Should the back end fail, the last try must not wait longer than that.
+                self._later(key, decision.again_at)
             if not await self._applier.apply(decision.action, key, observed):
                 # What comes of it is told by a watch.
                 await self._tell(key, observed, now)

@@ -40,7 +40,11 @@ def history(job: ObservedJob, runs: Iterable[ObservedRun], now: datetime) -> tup
         else:
             gone = {"state": "Cancelled", "reason": DELETED, "completion_time": now}
             merged.append(summary.model_copy(update=gone))
-    return tuple(sorted(merged, key=lambda one: (_seconds(one.start_time), one.name), reverse=True))
+    # The API server stamps whole seconds: of runs of one second, those that the status does not tell of are newer.
+    places = {summary.name: place for place, summary in enumerate(job.status.runs)}
+    return tuple(
+        sorted(merged, key=lambda one: (_seconds(one.start_time), -places.get(one.name, -1), one.name), reverse=True)
+    )
 
 
 def kept(known: tuple[RunSummary, ...], there: frozenset[str]) -> tuple[RunSummary, ...]:
@@ -65,9 +69,9 @@ def newest(summaries: Iterable[RunSummary], cadence: CadenceName) -> RunSummary 
 
 
 def newest_success(summaries: Iterable[RunSummary], cadence: CadenceName | None = None) -> RunSummary | None:
-    """Return the run that ended well last, of one cadence or of both."""
+    """Return the run that ended well last, of one cadence or of both; the summaries come the newest first."""
     ended = [one for one in summaries if one.state == "Succeeded" and cadence in {None, one.cadence}]
-    return max(ended, key=lambda one: (_seconds(one.completion_time), one.name), default=None)
+    return max(ended, key=lambda one: _seconds(one.completion_time), default=None)
 
 
 def settles(summaries: Iterable[RunSummary], run_digest: str) -> bool:

@@ -28,7 +28,7 @@ _TOOLS = ("buildah", "mmdebstrap")
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BASE_NAME = "localhost/presage-base"
 _BASE_COMMAND = (
-    *("mmdebstrap", "--quiet", "--variant=essential", "--include=python3,python3-venv,ca-certificates"),
+    *("mmdebstrap", "--quiet", "--variant=essential", "--include=python3,python3-venv,ca-certificates,libstdc++6"),
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "info", "locale")),
     "bookworm",  # its python3 is 3.11
 )

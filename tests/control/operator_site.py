@@ -35,7 +35,7 @@ from presage_operator.operator import Operator
 from presage_operator.resources import PREDICTION_JOBS
 from presage_operator.settings import Settings
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 40
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 REPLICA_SETS = Resource("apps", "v1", "replicasets")
@@ -193,7 +193,7 @@ class Site:
         found = [child | {"kind": kind} for kind in CHILDREN for child in await self.objects(kind)]
         alive = {child["metadata"]["uid"] for child in found}
         jobs = (await self.client.list(PREDICTION_JOBS, self.namespace)).items
-        alive |= {job["metadata"]["uid"] for job in jobs}
+        alive |= {job["metadata"]["uid"] for job in jobs} | {""}
         counts: dict[tuple[str, str], int] = {}
         for child in found:
             head = child["metadata"]

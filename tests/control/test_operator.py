@@ -153,26 +153,6 @@ def test_an_operator_of_one_namespace_asks_for_nothing_of_another(cluster: Opera
     run(cluster, test)
 
 
-@pytest.mark.parametrize("when_deleted", ["Delete", "Retain"])
-def test_a_deleted_job_leaves_nothing_but_a_lake_that_is_to_be_kept(
-    cluster: OperatedCluster, when_deleted: str
-) -> None:
-    async def test(here: Site) -> None:
-        kept = {("PersistentVolumeClaim", "nobody"): 1} if when_deleted == "Retain" else {}
-        # The lake's claim has no owner then, and is no orphan.
-        async with here.operator(settings={"lake": {"volume": {"whenDeleted": when_deleted}}}):
-            await here.apply()
-            await here.until_ready()
-            await here.delete()
-            await here.until_equal([], here.jobs)
-            await here.until_equal(kept, here.children)
-            if kept:
-                claim = await here.client.get(CLAIMS, here.namespace, "job-lake")
-                assert "ownerReferences" not in claim["metadata"]
-
-    run(cluster, test)
-
-
 def test_a_job_that_serves_nothing_is_complete_and_one_that_stops_serving_loses_its_server(
     cluster: OperatedCluster,
 ) -> None:
@@ -299,3 +279,23 @@ def test_of_finished_runs_as_many_are_kept_as_the_cadence_says_and_the_status_te
 async def ended(here: Site) -> int:
     """Return how many runs ended well."""
     return sum(state == "Succeeded" for _, _, state in await runs(here))
+
+
+@pytest.mark.parametrize("when_deleted", ["Delete", "Retain"])
+def test_a_deleted_job_leaves_nothing_but_a_lake_that_is_to_be_kept(
+    cluster: OperatedCluster, when_deleted: str
+) -> None:
+    async def test(here: Site) -> None:
+        kept = {("PersistentVolumeClaim", "nobody"): 1} if when_deleted == "Retain" else {}
+        # The lake's claim has no owner then, and is no orphan.
+        async with here.operator(settings={"lake": {"volume": {"whenDeleted": when_deleted}}}):
+            await here.apply()
+            await here.until_ready()
+            await here.delete()
+            await here.until_equal([], here.jobs)
+            await here.until_equal(kept, here.children)
+            if kept:
+                claim = await here.client.get(CLAIMS, here.namespace, "job-lake")
+                assert "ownerReferences" not in claim["metadata"]
+
+    run(cluster, test)

@@ -58,7 +58,7 @@ async def chain(here: Site, usual: dict, first: int, step: int) -> int:
             words = [word for each in lives for word in ("-n", each.namespace)]
             operator = life.operator(*words)
             killed = KilledAtWrite(operator, first + step * (len(lives) - 1))
-            life.proxy.add(killed, path=f".*/namespaces/{life.namespace}/.*", watch=False, times=None)
+            life.proxy.add(killed, path=f".*/namespaces/{life.namespace}/(?!events).*", watch=False, times=None)
 
             async def over(life: Site = life, killed: KilledAtWrite = killed) -> bool:
                 return killed.done.is_set() or await life.picture() == usual

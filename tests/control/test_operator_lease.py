@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from control.fault_proxy import FaultProxy
+from aiohttp import web
+from control.fault_proxy import FaultProxy, Forward
 from control.operator_site import SERVED, OperatedCluster, Site, run, started_cluster, usual_end
 
 from presage_operator.lease import LEASES
@@ -94,5 +97,25 @@ def test_an_operator_that_is_stopped_gives_its_lease_back(cluster: OperatedClust
             assert await operator.stop() == 0
             assert await holder(here) == ""
             assert await here.children() == SERVED
+
+    run(cluster, test)
+
+
+def test_an_operator_that_is_stopped_amid_a_renewal_gives_its_lease_back(cluster: OperatedCluster) -> None:
+    async def test(here: Site) -> None:
+        renewed = asyncio.Event()
+
+        async def no_answer(request: web.Request, forward: Forward) -> web.StreamResponse:
+            await forward()
+            renewed.set()
+            await asyncio.Event().wait()
+            raise AssertionError(request)
+
+        async with here.operator(settings=settings(here), election=True) as operator:
+            await until_held(here)
+            here.proxy.add(no_answer, method="PATCH", path=".*/leases/.*")
+            await renewed.wait()
+            assert await operator.stop() == 0
+            assert await holder(here) == ""
 
     run(cluster, test)

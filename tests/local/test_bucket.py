@@ -187,6 +187,7 @@ def test_a_forecast_touches_nothing_but_the_forecasts_and_what_is_new_in_the_dat
     assert [path.rpartition("/")[2] for path in paths] == ["forecast.json"]
 
 
+@pytest.mark.slow
 def test_each_interruption_of_the_way_back_leaves_the_bucket_whole(
     reached: Gateway, local: Path, later: Path, job: PredictionJob, monkeypatch: pytest.MonkeyPatch, bucket: Opener
 ) -> None:

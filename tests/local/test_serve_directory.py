@@ -121,6 +121,18 @@ def test_the_next_good_forecast_takes_the_place_of_a_broken_one(directory: Model
     assert directory.fault == ""
 
 
+def test_a_good_forecast_that_comes_back_unchanged_mends_the_directory(directory: ModelDirectory) -> None:
+    directory.refresh()
+    good = directory.forecast
+    (directory.path / FORECAST).write_text("{")
+    directory.refresh()
+    assert directory.fault
+    issue(directory.path, forecast())
+    directory.refresh()
+    assert directory.fault == ""
+    assert directory.forecast == good
+
+
 def test_the_same_moment_may_be_issued_again_on_revised_data(directory: ModelDirectory) -> None:
     directory.refresh()
     issue(directory.path, forecast(series="other"))

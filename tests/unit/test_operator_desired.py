@@ -270,6 +270,9 @@ def test_a_server_of_a_bucket_has_its_address_and_credentials_and_no_volume_but_
     assert container["envFrom"] == [{"secretRef": {"name": "lake"}}]
     assert [mount["name"] for mount in container["volumeMounts"]] == ["scratch"]
     assert [volume["name"] for volume in pod["volumes"]] == ["scratch"]
+    with_identity = Settings.model_validate({"lake": {"s3": {"uri": "s3://presage/lakes"}}})
+    (container,) = served(settings=with_identity)["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert "envFrom" not in container
 
 
 @pytest.mark.parametrize(

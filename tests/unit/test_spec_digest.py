@@ -137,7 +137,7 @@ CHANGES: dict[str, tuple[str, object]] = {
     "seed": ("spec.seed", 1),
 }
 """A change of every field of a spec."""
-WITHOUT_A_RUN = {"serving", "monitoring", "schedule", "engine", "resources", "retention"}
+WITHOUT_A_RUN = {"serving", "monitoring", "schedule", "retention"}
 
 
 def test_every_field_of_a_spec_is_changed_below() -> None:

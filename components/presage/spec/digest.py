@@ -24,8 +24,8 @@ _PROCEDURE = (
     "seed",
 )
 
-# What a run's result does not depend on: how it is served, watched, timed, run and kept.
-_OPERATION = frozenset({"serving", "monitoring", "schedule", "engine", "resources", "retention"})
+# What comes after a run. Its engine and resources are not among it: they decide whether it ends well.
+_OPERATION = frozenset({"serving", "monitoring", "schedule", "retention"})
 
 # What a kind of source calls its data by; files and addresses are places only.
 _NAMES = {
@@ -63,9 +63,9 @@ def procedure_digest(job: PredictionJob) -> str:
 
 
 def run_digest(job: PredictionJob) -> str:
-    """Return the SHA-256 of what a run's result and its sinks depend on, in the same form.
+    """Return the SHA-256 of what a run and its sinks depend on, in the same form.
 
-    A job whose digest changes is run anew; how it is served, watched, scheduled, run and kept may change without.
+    A job whose digest changes is run anew; how it is served, watched, scheduled and kept may change without.
     """
     return _digest({name: value for name, value in _canonical(job.spec).items() if name not in _OPERATION})
 

@@ -50,7 +50,7 @@ class BucketPlace:
         parts = urlsplit(uri)
         if "@" in parts.netloc:
             raise JobError(
-                "the work directory's address holds credentials.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+                "the address holds credentials.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
         prefix = parts.path.strip("/")
         names = prefix.split("/") if prefix else []
@@ -171,7 +171,7 @@ def _client() -> Any:  # noqa: ANN401  # the library is not typed
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"a work directory in a bucket needs the Python package {error.name}, which is not installed.",
+            f"a bucket needs the Python package {error.name}, which is not installed.",
             "Install it: pip install 'presage[s3]'.",
         ) from error
     elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -197,7 +197,7 @@ def _client() -> Any:  # noqa: ANN401  # the library is not typed
 def _refusal(place: BucketPlace, store: str, response: dict[str, Any]) -> JobError | StorageError:
     code, status = response["Error"].get("Code", ""), response["ResponseMetadata"].get("HTTPStatusCode")
     if code == "NoSuchBucket":
-        return JobError(f"there is no bucket {place.bucket!r} at {store}.", "Make it, or give another --workdir.")
+        return JobError(f"there is no bucket {place.bucket!r} at {store}.", "Make it, or name another.")
     if status in _FAULTS_OF_THE_ASKER and status != _TOO_MANY_REQUESTS:
         return StorageError(
             f"the store at {store} refuses access to {place}: {code}.",

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from presage.spec.job import PredictionJob
 from presage.spec.status import CadenceName, Trigger
 from presage_operator.desired.job_file import NAME, PATH, job_file
-from presage_operator.desired.lake import bucket_environment, lake_mounts, lake_volumes, workdir
+from presage_operator.desired.lake import bucket_credentials, bucket_environment, lake_mounts, lake_volumes, workdir
 from presage_operator.desired.metadata import metadata
 from presage_operator.desired.pod import (
     base_environment,
@@ -171,8 +171,7 @@ def _container(job: PredictionJob, cadence: CadenceName, as_of: datetime, settin
     }
     if bucket is not None:
         variables |= bucket_environment(bucket)
-        if bucket.secret_name is not None:
-            container["envFrom"] = [{"secretRef": {"name": bucket.secret_name}}]
+        container |= bucket_credentials(bucket)
     container["env"] = environment(variables)
     return container
 
