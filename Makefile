@@ -46,7 +46,7 @@ gate: .venv/.test-ready ## Show the gate's two error rates by simulation (some m
 	@.venv/bin/python benchmarks/gate_error_rates.py
 
 .PHONY: bench-operator
-bench-operator: .venv/.test-ready control-plane ## Measure the operator with 5,000 jobs beside a plain kopf operator (about ten minutes).
+bench-operator: .venv/.test-ready control-plane ## Measure the operator with 5,000 jobs beside a plain kopf operator (a quarter of an hour).
 	@.venv/bin/python benchmarks/operator_scale.py
 
 .PHONY: bench

@@ -13,7 +13,6 @@ cluster would do with their children is done by the double in cluster_double.py,
 - restart: writes on the API server after a restart with settled jobs until all is quiet; and how long the children of
   jobs that are created meanwhile take, from the moment the operator says that it has started.
 - memory: of the restarted operator with all jobs settled, less that of one without jobs, for each job.
-- idle: share of a core over a minute in which nothing happens, with all jobs settled.
 - touch: CPU of the operator for a changed annotation of a settled job.
 
 CPU is the robust measure on a busy machine. Exit code 1 if a bound is broken.
@@ -23,15 +22,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import re
+import math
 import signal
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -41,6 +37,7 @@ from typing import Any
 import aiohttp
 import yaml
 from cluster_double import ClusterDouble
+from operator_probes import Contestant, Metrics, Process
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -58,7 +55,6 @@ WRITERS = 16
 SINGLES = 100
 TOUCHES = 200
 TOUCH_SECONDS = 0.02
-IDLE_SECONDS = 60.0
 QUIET_SECONDS = 60.0
 NEWCOMERS = 20
 NEWCOMER_SECONDS = 0.25
@@ -68,20 +64,6 @@ FIRST_CHILD_MILLISECONDS = 250.0
 NEWCOMER_LIMIT_SECONDS = 1.0
 MEMORY_KILOBYTES = 40.0
 FLAT = 1.25
-
-_WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})
-_REQUESTS = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """An operator to measure: the command that starts it, to which a namespace is added."""
-
-    name: str
-    namespace: str
-    command: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -97,7 +79,6 @@ class Figures:
     restart_writes: int
     restart_cpu: float
     newcomers: tuple[float, ...]
-    idle_cpu: float
     rss: float
     pss: float
     touch_few: float
@@ -110,50 +91,6 @@ OURS = Contestant(
     "ours",
     (str(Path(sys.executable).with_name("presage")), "operator", "--health-port", "0", "--namespace"),
 )
-
-
-class Process:
-    """A running operator."""
-
-    def __init__(self, contestant: Contestant, kubeconfig: Path, log: Path) -> None:
-        self._log = log
-        self.started = time.monotonic()
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                (*contestant.command, contestant.namespace),
-                env=os.environ | {"KUBECONFIG": str(kubeconfig)},
-                stdout=output,
-                stderr=output,
-            )
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU that it has taken, in all of its threads."""
-        if self._process.poll() is not None:
-            raise RuntimeError(f"the operator ended:\n{self._log.read_text(errors='replace')[-4000:]}")
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def memory(self) -> tuple[int, int]:
-        """Return its resident and its proportional set size, in kilobytes."""
-        text = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text()
-        found = dict(re.findall(r"^(Rss|Pss):\s+(\d+) kB$", text, re.MULTILINE))
-        return int(found["Rss"]), int(found["Pss"])
-
-    async def until_started(self) -> None:
-        """Wait until its log says that it has started, a moment before it lists anything."""
-        while b"started" not in self._log.read_bytes():
-            self.cpu()
-            await asyncio.sleep(0.01)
-
-    def stop(self) -> None:
-        """End it in order."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
 
 
 class Bench:
@@ -206,7 +143,6 @@ class Bench:
         self._tell(f"writes after a restart: {dict(restart_writes)}")
         rss, pss = self._process.memory()
         touch_many = await self._touched()
-        idle_cpu = await self._idle()
         self._process.stop()
         newcomers = await self._newcomers()
         return Figures(
@@ -219,7 +155,6 @@ class Bench:
             restart_writes=restart_writes.total(),
             restart_cpu=restart_cpu,
             newcomers=newcomers,
-            idle_cpu=idle_cpu,
             rss=(rss - rss_before) / (jobs + SINGLES),
             pss=(pss - pss_before) / (jobs + SINGLES),
             touch_few=touch_few,
@@ -279,12 +214,6 @@ class Bench:
         await self._quiet()
         return 1000 * (self._process.cpu() - cpu) / TOUCHES
 
-    async def _idle(self) -> float:
-        """Return the share of a core that it takes when nothing happens."""
-        cpu = self._process.cpu()
-        await asyncio.sleep(IDLE_SECONDS)
-        return (self._process.cpu() - cpu) / IDLE_SECONDS
-
     async def _create(self, count: int) -> list[str]:
         places = asyncio.Semaphore(WRITERS)
         names = [f"job-{len(self._made) + number}" for number in range(count)]
@@ -324,37 +253,20 @@ class Bench:
         print(f"{time.strftime('%H:%M:%S')} {self._contestant.name}: {what}", file=sys.stderr, flush=True)
 
 
-class Metrics:
-    """What the API server counts of the requests for a job and its children."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = f"{url}/metrics"
-
-    async def writes(self) -> Counter[str]:
-        """Return how often each kind of object was written, by verb and kind; Leases do not count."""
-        async with self._session.get(self._url) as answer:
-            text = await answer.text()
-        found: Counter[str] = Counter()
-        for match in _REQUESTS.finditer(text):
-            labels = dict(_LABEL.findall(match["labels"]))
-            if labels["verb"] in _WRITES and labels["resource"] != "leases":
-                found[f"{labels['verb']} {labels['resource']}"] += int(float(match["count"]))
-        return found
-
-
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: both figures, their ratio, and whether the bound is kept, where there is one."""
+    """A line of the table: both figures, how much better ours is, and whether the bound is kept, where there is one."""
 
     name: str
     ours: float
     peer: float
     bound: str = ""
     kept: bool = True
+    is_rate: bool = False
 
     def __str__(self) -> str:
-        ratio = f"{self.peer / self.ours:.2f}" if self.ours > 0 else ""
+        least, most = (self.peer, self.ours) if self.is_rate else (self.ours, self.peer)
+        ratio = f"{most / least:.2f}" if least > 0 else ""
         verdict = f"{self.bound}: {'kept' if self.kept else 'BROKEN'}" if self.bound else ""
         return f"{self.name:<46}{self.ours:>10.2f}{self.peer:>12.2f}{ratio:>9}   {verdict}".rstrip()
 
@@ -366,9 +278,9 @@ def lines(jobs: int, ours: Figures, peer: Figures) -> list[Line]:
     p99 = _quantile(ours.first_child, 0.99)
     few = jobs // 10
     return [
-        Line("backlog, jobs/s", ours.backlog_rate, peer.backlog_rate, f"at least {FASTER:g}x", faster >= FASTER),
+        Line("backlog, jobs/s", ours.backlog_rate, peer.backlog_rate, f"at least {FASTER:g}x", faster >= FASTER, True),
         Line("backlog, CPU ms a job", ours.backlog_cpu, peer.backlog_cpu),
-        Line(f"live, {few} jobs, jobs/s", ours.live_rate, peer.live_rate),
+        Line(f"live, {few} jobs, jobs/s", ours.live_rate, peer.live_rate, is_rate=True),
         Line(f"live, {few} jobs, CPU ms a job", ours.live_cpu, peer.live_cpu),
         Line("run's end to ready, CPU ms a job", ours.served_cpu, peer.served_cpu),
         Line("first child, p50 ms", _quantile(ours.first_child, 0.5), _quantile(peer.first_child, 0.5)),
@@ -391,7 +303,6 @@ def lines(jobs: int, ours: Figures, peer: Figures) -> list[Line]:
         ),
         Line("memory, RSS KB a job", ours.rss, peer.rss, f"at most {MEMORY_KILOBYTES:g}", ours.rss <= MEMORY_KILOBYTES),
         Line("memory, PSS KB a job", ours.pss, peer.pss, f"at most {MEMORY_KILOBYTES:g}", ours.pss <= MEMORY_KILOBYTES),
-        Line(f"idle among {jobs} jobs, CPU % of a core", 100 * ours.idle_cpu, 100 * peer.idle_cpu),
         Line(f"touch among {few} jobs, CPU ms", ours.touch_few, peer.touch_few),
         Line(f"touch among {jobs} jobs, CPU ms", ours.touch_many, peer.touch_many),
         Line("touch, many / few", flat, peer.touch_many / peer.touch_few, f"at most {FLAT:g}", flat <= FLAT),
@@ -426,14 +337,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with control_plane() as plane, tempfile.TemporaryDirectory(prefix="presage-bench-") as folder:
         figures = asyncio.run(measure(plane, given.jobs, Path(folder)))
     found = lines(given.jobs, figures[OURS.name], figures[PEER.name])
-    print(f"{f'{given.jobs} jobs':<46}{OURS.name:>10}{PEER.name:>12}{'peer/ours':>9}")
+    print(f"{f'{given.jobs} jobs':<46}{OURS.name:>10}{PEER.name:>12}{'ratio':>9}")
     for line in found:
         print(line)
     return 0 if all(line.kept for line in found) else 1
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[math.ceil(share * len(ordered)) - 1]
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class Controller:
         metrics: Counts.
         recorder: Takes events.
         kserve: Whether there are InferenceServices to watch.
+        leads: Whether this replica may work at this moment.
         reconciler: Makes the reconciler of the picture that this controller keeps.
     """
 
@@ -45,12 +46,14 @@ class Controller:
         metrics: Metrics,
         recorder: Recorder,
         kserve: bool,
+        leads: Callable[[], bool],
         reconciler: Callable[[Cluster], Reconciler],
     ) -> None:
         self._settings = settings
         self._queue = queue
         self._metrics = metrics
         self._recorder = recorder
+        self._leads = leads
         self.cluster = Cluster(client, settings.namespaces, self._changed, kserve=kserve)
         self._reconciler = reconciler(self.cluster)
 
@@ -96,7 +99,9 @@ class Controller:
     async def _work(self) -> None:
         while (key := await self._queue.get()) is not None:
             try:
-                await self._reconcile(key)
+                # After a pause of the process this is known before the loss of the Lease ends it.
+                if self._leads():
+                    await self._reconcile(key)
             finally:
                 self._queue.done(key)
 

@@ -65,6 +65,7 @@ class Operator:
         self._instance = f"{os.environ.get(_POD) or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._queue: WorkQueue[Key] = WorkQueue(wall=clock)
         self._controller: Controller | None = None
+        self._elector: Elector | None = None
         self._metrics = Metrics(
             lambda: self._queue.depth,
             lambda: self._queue.oldest_seconds,
@@ -114,14 +115,13 @@ class Operator:
         await health.start()
         client = await self._stack.enter_async_context(ApiClient(credentials, observer=self._metrics.request))
         _LOG.info("started", extra={"instance": self._instance, "health_port": health.port})
-        elector = None
         if self._settings.leader_election.enabled:
             election = self._settings.leader_election
             namespace = election.namespace or os.environ.get(_NAMESPACE) or "default"
-            elector = Elector(client, election, namespace, self._instance)
-            await elector.acquire()
+            self._elector = Elector(client, election, namespace, self._instance)
+            await self._elector.acquire()
         self._metrics.leader.set(1)
-        self._work = asyncio.create_task(self._lead(client, elector))
+        self._work = asyncio.create_task(self._lead(client, self._elector))
         self._work.add_done_callback(self._work_ended)
 
     async def _end(self, **_: object) -> None:
@@ -207,6 +207,7 @@ class Operator:
             metrics=self._metrics,
             recorder=recorder,
             kserve=offered.kserve,
+            leads=lambda: self._elector is None or self._elector.leading,
             reconciler=reconciler,
         )
 

@@ -80,8 +80,8 @@ async def predictions(url: str) -> tuple[dict[str, object], dict[str, object]]:
         answer = await first.infer(url, {"instances": [{}]}, model_name="quickstart")
     async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=30)) as second:
         assert await second.is_server_ready(url)
-        series = InferInput("series", [1], "BYTES", data=["sp500.range_volatility"])
-        response = await second.infer(url, InferRequest("quickstart", [series]))
+        series = InferInput("series", [1], "BYTES", data=["sp500"])
+        response = await second.infer(url, InferRequest("quickstart", [series]), model_name="quickstart")
     return answer["predictions"][0], {one.name: one.data for one in response.outputs}
 
 

@@ -77,7 +77,7 @@ def test_bursts_of_server_faults_are_outlived(cluster: OperatedCluster, usual: d
 def test_an_operator_that_starts_in_a_burst_of_server_faults_works_after_it(
     cluster: OperatedCluster, usual: dict
 ) -> None:
-    lives_as_usual(cluster, usual, from_the_start=lambda proxy: proxy.add(answer(503), times=14))
+    lives_as_usual(cluster, usual, from_the_start=lambda proxy: proxy.add(answer(503), times=10))
 
 
 def test_what_happened_while_no_server_was_reached_is_seen_afterwards(cluster: OperatedCluster, usual: dict) -> None:

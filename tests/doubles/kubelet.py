@@ -89,9 +89,13 @@ class KubeletDouble:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=plane.certificate))
         headers = {"Authorization": f"Bearer {plane.token}"}
         session = aiohttp.ClientSession(plane.url, connector=connector, headers=headers)
-        async with session, asyncio.TaskGroup() as group:
-            group.create_task(self._follow(session))
-            group.create_task(self._work(session))
+        try:
+            async with session, asyncio.TaskGroup() as group:
+                group.create_task(self._follow(session))
+                group.create_task(self._work(session))
+        finally:
+            # Connections that were cut amid a request end their TLS in the loop, which must not close before.
+            await asyncio.sleep(0.05)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -108,7 +112,7 @@ class KubeletDouble:
                         async for line in answer.content:
                             self._take(json.loads(line))
                     finally:
-                        # A polite end of TLS would outlast the test.
+                        # A polite end of TLS waits for the server, which has more to tell.
                         if answer.connection is not None and answer.connection.transport is not None:
                             answer.connection.transport.abort()
             await asyncio.sleep(0.05)
