@@ -100,7 +100,9 @@ class Applier:
             return False
         claim = lake_claim(job, uid=observed.job.uid, settings=self._settings)
         if claim is not None:
-            await self._client.apply(CLAIMS, key.namespace, names.claim_name(key.name), claim)
+            # Made once: what becomes of it then is between its owner and the volume's.
+            with contextlib.suppress(AlreadyExistsError):
+                await self._client.create(CLAIMS, key.namespace, claim)
         cause = _Cause(
             uid=observed.job.uid,
             name=action.name,

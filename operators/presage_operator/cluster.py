@@ -72,9 +72,10 @@ class Cluster:
             await reflector.synced.wait()
 
     async def run(self) -> None:
-        """Keep the cache current until cancelled; jobs are listed first."""
+        """Keep the cache current until cancelled; jobs are listed first, so that a new one waits for no other list."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._jobs.run())
+            await self._jobs.synced.wait()
             for reflector in self._children.values():
                 group.create_task(reflector.run())
 

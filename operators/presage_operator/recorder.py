@@ -15,12 +15,13 @@ from presage_operator.records import JobRecord
 from presage_operator.resources import EVENTS
 from presage_operator.transitions import Note
 
-MOST_WAITING = 1000
+MOST_WAITING = 10_000
+WRITERS = 4
 _LOG = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes events one after the other; those for which there is no room are dropped, and logged.
+    """Writes events, some at a time; those for which there is no room are dropped and counted.
 
     Args:
         client: The API server.
@@ -30,32 +31,35 @@ class Recorder:
     def __init__(self, client: ApiClient, instance: str) -> None:
         self._client = client
         self._instance = instance
-        self._waiting: asyncio.Queue[tuple[str, JsonObject]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[tuple[JobRecord, Note, datetime]] = asyncio.Queue(MOST_WAITING)
+        self._dropped = 0
 
     def record(self, job: JobRecord, notes: tuple[Note, ...], now: datetime) -> None:
         """Have events of a job written; the same one of the same version of the job is written once."""
         for note in notes:
             try:
-                self._waiting.put_nowait((job.key.namespace, self._event(job, note, now)))
+                self._waiting.put_nowait((job, note, now))
             except asyncio.QueueFull:
-                _LOG.warning("event dropped", extra={"job": str(job.key), "reason": note.reason})
+                self._dropped += 1
 
     async def run(self) -> None:
         """Write what waits, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(self._write())
+
+    async def _write(self) -> None:
         while True:
-            namespace, event = await self._waiting.get()
+            job, note, now = await self._waiting.get()
             try:
-                await self._client.create(EVENTS, namespace, event)
+                await self._client.create(EVENTS, job.key.namespace, self._event(job, note, now))
             except AlreadyExistsError:
                 pass
             except ApiError as error:
-                _LOG.warning("event not written", extra={"namespace": namespace, "error": str(error)})
-            finally:
-                self._waiting.task_done()
-
-    async def drain(self) -> None:
-        """Wait until nothing waits."""
-        await self._waiting.join()
+                _LOG.warning("event not written", extra={"job": str(job.key), "error": str(error)})
+            if self._dropped:
+                _LOG.warning("events dropped", extra={"count": self._dropped})
+                self._dropped = 0
 
     def _event(self, job: JobRecord, note: Note, now: datetime) -> JsonObject:
         identity = f"{job.uid}\n{job.resource_version}\n{note.reason}\n{note.action}\n{note.message}"

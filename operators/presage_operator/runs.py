@@ -123,8 +123,8 @@ def scorecard(job: ObservedJob, outcome: RunOutcome | None) -> ScorecardSummary 
 
 def sentence(text: str, longest: int) -> str:
     """Return a text as one line of so many bytes at most, without what no terminal should be sent."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    line = " ".join(line.split())
+    shown = text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+    line = " ".join(shown.split())
     if len(line.encode(errors="replace")) <= longest:
         return line
     return line.encode(errors="replace")[: longest - len("…".encode())].decode(errors="ignore") + "…"

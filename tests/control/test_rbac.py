@@ -41,7 +41,7 @@ OPERATOR = frozenset().union(
     rights("presage.dev", "predictionjobs/finalizers", "update"),
     rights("batch", "jobs", "get list watch create delete"),
     rights("", "pods", "list watch"),
-    rights("", "persistentvolumeclaims", "create patch"),
+    rights("", "persistentvolumeclaims", "create"),
     rights("", "services", WHOLE_LIFE),
     rights("apps", "deployments", WHOLE_LIFE),
     rights("autoscaling", "horizontalpodautoscalers", WHOLE_LIFE),
@@ -72,7 +72,9 @@ FORBIDDEN = {
     "changes a run's Job": rights("batch", "jobs", "update patch") | rights("batch", "jobs/status", "update patch"),
     "runs by a CronJob or DaemonSet": rights("batch", "cronjobs", ALL_VERBS) | rights("apps", "daemonsets", ALL_VERBS),
     "reads a log": rights("", "pods/log", "get"),
-    "looks at or removes a lake": rights("", "persistentvolumeclaims", "get list watch delete deletecollection")
+    "looks at, changes or removes a lake": rights(
+        "", "persistentvolumeclaims", "get list watch patch delete deletecollection"
+    )
     | rights("", "persistentvolumes", ALL_VERBS),
     "looks at nodes": rights("", "nodes", ALL_VERBS) | rights("", "nodes/proxy", "get create"),
     "looks at namespaces": rights("", "namespaces", ALL_VERBS),

@@ -18,10 +18,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Never read nor deleted: a claim is applied before each run, and goes with its job by its owner reference, or stays.
+# Never read, changed nor deleted: a claim is made before a run, and goes with its job by its owner reference, or stays.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [create, patch]
+  verbs: [create]
 - apiGroups: [""]
   resources: [services]
   verbs: [list, watch, create, patch, delete]
