@@ -72,12 +72,15 @@ class Cluster:
             await reflector.synced.wait()
 
     async def run(self) -> None:
-        """Keep the cache current until cancelled; jobs are listed first, so that a new one waits for no other list."""
+        """Keep the cache current until cancelled.
+
+        Kinds are listed one after the other, jobs first: a new job waits for no other list, and the raw objects of one
+        page only are in memory at a time.
+        """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._jobs.run())
-            await self._jobs.synced.wait()
-            for reflector in self._children.values():
+            for reflector in (self._jobs, *self._children.values()):
                 group.create_task(reflector.run())
+                await reflector.synced.wait()
 
     def faults(self) -> tuple[str, ...]:
         """Return what cannot be watched at present, and why."""

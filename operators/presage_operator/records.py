@@ -148,7 +148,9 @@ def run_record(item: JsonObject) -> RunRecord:
     elif complete:
         state = "Succeeded"
     else:
-        state = "Running" if _number(status, "active") else "Pending"
+        # A Pod that has ended is counted before the Job says that it has: it is no return to waiting.
+        begun = any(_number(status, count) for count in ("active", "succeeded", "failed"))
+        state = "Running" if begun or _object(status, "uncountedTerminatedPods") else "Pending"
     ended = failed or complete
     digest = annotations.get(names.RUN_DIGEST, "")
     return RunRecord(

@@ -68,7 +68,7 @@ class Reflector(Generic[T]):
         namespaces: Sequence[str] = (),
         watch_seconds: int = 300,
         silence_seconds: float = 90.0,
-        page_size: int = 250,
+        page_size: int = 100,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:

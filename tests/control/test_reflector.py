@@ -396,7 +396,7 @@ def test_a_long_list_leaves_turns_to_others(plane: ControlPlane) -> None:
             await asyncio.sleep(0)
         assert set(range(50, 600, 50)) <= held
         sizes = [seen.query["limit"] for seen in here.proxy.requests if "limit" in seen.query]
-        assert sizes == ["250"] * 3
+        assert sizes == ["100"] * 6
         task.cancel()
         await asyncio.wait({task})
 

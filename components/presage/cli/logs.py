@@ -23,6 +23,8 @@ class KeyValueFormatter(logging.Formatter):
             "event": record.getMessage(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
         return " ".join(f"{name}={_text(value)}" for name, value in fields.items())
 
 
