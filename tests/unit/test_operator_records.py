@@ -64,8 +64,14 @@ def test_a_run_s_cause_is_read_from_its_labels_and_annotations() -> None:
         pytest.param({}, "Pending", "", id="new"),
         pytest.param({"active": 1, "ready": 0, "terminating": 0, "startTime": AT_TEXT}, "Running", "", id="a Pod"),
         pytest.param(
+            {"active": 0, "uncountedTerminatedPods": {"succeeded": ["f3"]}},
+            "Running",
+            "",
+            id="a Pod that has just ended",
+        ),
+        pytest.param(
             {"succeeded": 1, "active": 0, "conditions": [condition("SuccessCriteriaMet", reason="CompletionsReached")]},
-            "Pending",
+            "Running",
             "",
             id="a criterion of success is met, and its Pods still end",
         ),
