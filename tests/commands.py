@@ -46,7 +46,7 @@ def presage(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: 
     return ended
 
 
-def start(*words: str | Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
+def start(*words: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
     """Start the command in its own process group, to be interrupted or killed."""
     return subprocess.Popen(
         [PRESAGE, *map(str, words)],
@@ -54,7 +54,7 @@ def start(*words: str | Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         start_new_session=True,
     )
 

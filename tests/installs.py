@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 MANIFESTS = (ROOT / "manifests" / "crds", ROOT / "manifests" / "operator")
 KUSTOMIZE = ROOT / "kustomize"
 CHART = ROOT / "charts" / "presage"
+RUN_POLICY = KUSTOMIZE / "components" / "run-network-policy"
 SYSTEM = "presage-system"
 # Helm asks a cluster for its version; where it only renders there is none to ask.
 KUBERNETES = "1.34.0"

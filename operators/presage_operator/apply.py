@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
+from collections import OrderedDict
 from datetime import datetime
 from typing import TypedDict
 
@@ -24,15 +26,28 @@ from presage_operator.decide import (
 )
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.run import run_job
-from presage_operator.errors import AlreadyExistsError, JsonObject, NotFoundError
+from presage_operator.desired.serving import kinds_and_digest
+from presage_operator.errors import (
+    AlreadyExistsError,
+    ContestedError,
+    JsonObject,
+    NameTakenError,
+    NotFoundError,
+    StillLeavingError,
+)
 from presage_operator.kubeflow import PipelineRuns
 from presage_operator.names import Key
 from presage_operator.observed import Observed
+from presage_operator.ownership import is_child_of, is_leaving, owner_of, uid_of
 from presage_operator.resources import CLAIMS, PREDICTION_JOBS, RUNS, SERVER_KINDS
 from presage_operator.settings import Settings
 
 _MAIN_KINDS = frozenset({"Deployment", "InferenceService"})
 _LOG = logging.getLogger(__name__)
+
+CONTEST_SECONDS = 60.0
+MOST_APPLIES = 6
+_REMEMBERED = 1024
 
 
 class _Cause(TypedDict):
@@ -64,12 +79,14 @@ class Applier:
         self._cluster = cluster
         self._settings = settings
         self._pipelines = pipelines
+        self._applied: OrderedDict[Key, tuple[str, int, float]] = OrderedDict()
 
     async def apply(self, action: Action, key: Key, observed: Observed) -> bool:
         """Carry out an action on a job; return whether it can be decided again at once.
 
         Raises:
             ApiError: As the API server told.
+            HinderedError: Something in the cluster is in the way.
         """
         match action:
             case Nothing():
@@ -79,10 +96,10 @@ class Applier:
             case StopRun(name) | DeleteRun(name):
                 return await self._delete_run(key, name, observed)
             case ApplyServer(objects):
-                await self._serve(key, objects)
+                await self._serve(key, observed, objects)
                 return True
             case RemoveServer():
-                await self._remove_servers(key, keep=frozenset())
+                await self._remove_servers(key, observed, keep=frozenset())
                 return True
             case Guard():
                 await self._set_finalizers(key, observed, (*observed.job.finalizers, names.FINALIZER))
@@ -100,9 +117,7 @@ class Applier:
             return False
         claim = lake_claim(job, uid=observed.job.uid, settings=self._settings)
         if claim is not None:
-            # Made once: what becomes of it then is between its owner and the volume's.
-            with contextlib.suppress(AlreadyExistsError):
-                await self._client.create(CLAIMS, key.namespace, claim)
+            await self._claim(key, observed, claim)
         cause = _Cause(
             uid=observed.job.uid,
             name=action.name,
@@ -123,7 +138,23 @@ class Applier:
             # Made before, by an operator that did not live to see it, or by a try whose answer was lost.
             made = await self._client.get(RUNS, key.namespace, action.name)
         self._cluster.wrote("Job", made)
+        held = self._cluster.cache.children(key).runs.get(action.name)
+        if held is None or held.owner != observed.job.uid:
+            raise _name_taken("Job", key, action.name)
         return True
+
+    async def _claim(self, key: Key, observed: Observed, claim: JsonObject) -> None:
+        """Make the claim of a lake once: what becomes of it then is between its owner and the volume's."""
+        name = names.claim_name(key.name)
+        try:
+            await self._client.create(CLAIMS, key.namespace, claim)
+        except AlreadyExistsError:
+            held = await self._client.get(CLAIMS, key.namespace, name)
+            owner = owner_of(held)
+            if not is_child_of(held, key):
+                raise _name_taken("PersistentVolumeClaim", key, name) from None
+            if is_leaving(held) or (owner and owner != observed.job.uid):
+                raise _still_leaving("PersistentVolumeClaim", key, name) from None
 
     async def _delete_run(self, key: Key, name: str, observed: Observed) -> bool:
         held = self._cluster.cache.children(key).runs.get(name)
@@ -140,22 +171,59 @@ class Applier:
             return True
         return False
 
-    async def _serve(self, key: Key, objects: tuple[JsonObject, ...]) -> None:
-        await self._remove_servers(key, keep=frozenset(str(one["kind"]) for one in objects))
+    async def _serve(self, key: Key, observed: Observed, objects: tuple[JsonObject, ...]) -> None:
+        self._brake(key, kinds_and_digest(objects)[1])
+        await self._remove_servers(key, observed, keep=frozenset(str(one["kind"]) for one in objects))
         # The Deployment goes last: once it bears the mark, all others do.
         for wanted in sorted(objects, key=lambda one: one["kind"] == "Deployment"):
             kind, name = str(wanted["kind"]), _name(wanted)
-            made = await self._client.apply(SERVER_KINDS[kind], key.namespace, name, wanted)
+            uid = await self._own(kind, key, name, observed)
+            made = await self._client.apply(SERVER_KINDS[kind], key.namespace, name, _of(wanted, uid))
             self._cluster.wrote(kind, made)
 
-    async def _remove_servers(self, key: Key, keep: frozenset[str]) -> None:
-        held = self._cluster.cache.children(key).servers
+    async def _own(self, kind: str, key: Key, name: str, observed: Observed) -> str:
+        """Return the UID of the job's object of this name, empty where there is none.
+
+        Raises:
+            HinderedError: The object is another's, or that of a job which is gone.
+        """
+        held = self._cluster.cache.children(key).servers.get((kind, name))
+        if held is not None and held.owner == observed.job.uid:
+            return held.uid
+        try:
+            found = await self._client.get(SERVER_KINDS[kind], key.namespace, name)
+        except NotFoundError:
+            return ""
+        if not is_child_of(found, key):
+            raise _name_taken(kind, key, name)
+        if is_leaving(found) or owner_of(found) != observed.job.uid:
+            raise _still_leaving(kind, key, name)
+        return uid_of(found)
+
+    def _brake(self, key: Key, digest: str) -> None:
+        """Count applies of the same objects; raises ContestedError where another writer undoes them again and again."""
+        before, count, since = self._applied.get(key, ("", 0, 0.0))
+        now = time.monotonic()
+        if before != digest or now - since > CONTEST_SECONDS:
+            count, since = 0, now
+        self._applied[key] = (digest, count + 1, since)
+        self._applied.move_to_end(key)
+        if len(self._applied) > _REMEMBERED:
+            self._applied.popitem(last=False)
+        if count >= MOST_APPLIES:
+            raise ContestedError(
+                f"what serves {key} was applied {count} times in a minute, and somebody else writes it too.",
+                "Look for another operator of the same namespace, or a controller that changes it.",
+            )
+
+    async def _remove_servers(self, key: Key, observed: Observed, keep: frozenset[str]) -> None:
+        held = dict(self._cluster.cache.children(key).servers)
         # The Deployment goes last: while it is there, what is left of the others is seen as part of a server.
         for kind, name in sorted(held, key=lambda one: one[0] in _MAIN_KINDS):
-            if kind in keep:
+            if kind in keep or held[kind, name].owner != observed.job.uid:
                 continue
             with contextlib.suppress(NotFoundError):
-                await self._client.delete(SERVER_KINDS[kind], key.namespace, name)
+                await self._client.delete(SERVER_KINDS[kind], key.namespace, name, uid=held[kind, name].uid)
             self._cluster.removed(kind, key.namespace, name)
 
     async def _set_finalizers(self, key: Key, observed: Observed, finalizers: tuple[str, ...]) -> None:
@@ -167,6 +235,25 @@ class Applier:
         except NotFoundError:
             return
         self._cluster.wrote("PredictionJob", made)
+
+
+def _of(wanted: JsonObject, uid: str) -> JsonObject:
+    """Return an object that is applied to this very one alone; one that took its place meanwhile is a conflict."""
+    head = wanted["metadata"]
+    return {**wanted, "metadata": {**head, "uid": uid}} if uid and isinstance(head, dict) else wanted
+
+
+def _name_taken(kind: str, key: Key, name: str) -> NameTakenError:
+    return NameTakenError(
+        f"the {kind} {name} in namespace {key.namespace} is not this job's, and is left as it is.",
+        "Rename or remove it, or give the job another name.",
+    )
+
+
+def _still_leaving(kind: str, key: Key, name: str) -> StillLeavingError:
+    return StillLeavingError(
+        f"the {kind} {name} in namespace {key.namespace} is of a job that is gone.", "It is waited for until it is too."
+    )
 
 
 def _name(content: JsonObject) -> str:

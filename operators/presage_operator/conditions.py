@@ -82,13 +82,16 @@ class _View:
         return newest if newest is not None and newest.run_digest == self.observed.job.run_digest else None
 
 
-def status_of(backends: Backends, observed: Observed, now: datetime) -> PredictionJobStatus:
+def status_of(
+    backends: Backends, observed: Observed, now: datetime, *, hindered: Fault | None = None
+) -> PredictionJobStatus:
     """Return the status that a job should have.
 
     Args:
         backends: What runs and what serves.
         observed: What is there, the status of before included.
         now: The time, UTC; only what has changed since is stamped with it.
+        hindered: What keeps the operator from what it is to do for the job.
     """
     job = observed.job
     known = runs.history(job, observed.runs, now)
@@ -107,7 +110,12 @@ def status_of(backends: Backends, observed: Observed, now: datetime) -> Predicti
     states = _verdict(view, trained)
     serving = _serving(view, states["Promoted"])
     ready = _ready(view, serving, now)
-    states |= {"Serving": serving, "Ready": ready, "Stalled": _stalled(view)}
+    stalled = _stalled(view)
+    if hindered is not None:
+        stalled = State("True", hindered.reason, hindered.message)
+        # What is served goes on being served.
+        ready = ready if ready.status == "True" else State("False", hindered.reason, hindered.message)
+    states |= {"Serving": serving, "Ready": ready, "Stalled": stalled}
     next_runs = _next_runs(job.job, now) if job.job and not view.refused else None
     times = [time for time in (next_runs.train, next_runs.forecast) if time] if next_runs else []
     handled, scheduled = handled_requests(observed), last_schedules(observed)

@@ -16,6 +16,7 @@ ApiError
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from pydantic import JsonValue
 
@@ -76,6 +77,36 @@ class AlreadyExistsError(ApiError, StopError):
 
 class InvalidError(ApiError, StopError):
     """The request itself is wrong."""
+
+
+class HinderedError(RetryError):
+    """Something in the cluster keeps a job's children from being made; the job's status says what."""
+
+    reason: ClassVar[str]
+
+
+class NameTakenError(HinderedError):
+    """An object that is not the job's has a name that its child needs."""
+
+    reason = "NameTaken"
+
+
+class StillLeavingError(HinderedError):
+    """An object of a job of the same name, which is gone, is still on its way out."""
+
+    reason = "StillLeaving"
+
+
+class ContestedError(HinderedError):
+    """Somebody writes the same objects over and over."""
+
+    reason = "Contested"
+
+
+class UnsettledError(HinderedError):
+    """What was done is not seen to be done."""
+
+    reason = "Unsettled"
 
 
 _BY_CODE: dict[int, tuple[type[ApiError], str]] = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from presage.errors import JobError
 from presage.spec.digest import run_digest, spec_digest
@@ -23,6 +23,9 @@ from presage_operator.names import Key
 from presage_operator.observed import Observed, ObservedJob, ObservedRun, ObservedServer
 from presage_operator.records import JobRecord, PodRecord, RunRecord, ServerRecord
 from presage_operator.settings import Settings
+
+Place = tuple[int | str, ...]
+"""Where in JSON something stands: names and indices from its root."""
 
 _REMEMBERED = 128
 _MAIN = ("InferenceService", "Deployment")
@@ -120,8 +123,37 @@ def _status(content: bytes) -> PredictionJobStatus:
     try:
         return PredictionJobStatus.model_validate_json(content)
     except ValidationError:
-        # Another version wrote it, or a person did: it is told anew from what is there.
+        return _what_is_left(content)
+
+
+def _what_is_left(content: bytes) -> PredictionJobStatus:
+    """Return what can be read of a status that another version wrote, or a person: the rest is told anew.
+
+    What is not understood is dropped alone; what lacks a field that it needs by then is dropped with it.
+    """
+    try:
+        status: JsonValue = json.loads(content)
+    except ValueError:
         return PredictionJobStatus()
+    while True:
+        try:
+            return PredictionJobStatus.model_validate(status)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+        before = status
+        status = _without(status, {one["loc"][:-1] if one["type"] == "missing" else one["loc"] for one in faults})
+        if status == before:
+            return PredictionJobStatus()
+
+
+def _without(value: JsonValue, places: Set[Place], here: Place = ()) -> JsonValue:
+    if isinstance(value, dict):
+        inside = ((name, one, (*here, name)) for name, one in value.items())
+        return {name: _without(one, places, place) for name, one, place in inside if place not in places}
+    if isinstance(value, list):
+        entries = ((one, (*here, index)) for index, one in enumerate(value))
+        return [_without(one, places, place) for one, place in entries if place not in places]
+    return value
 
 
 def _run(run: RunRecord, pods: Iterable[PodRecord]) -> ObservedRun:

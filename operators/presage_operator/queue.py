@@ -13,6 +13,10 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
+# How much of what is no longer wanted may stay, beside as much as is.
+_LEFT_AT_MOST = 64
+
+
 class _Delays(Generic[K]):
     """Keys that are wanted at a time of one clock; a key's earliest time wins."""
 
@@ -31,6 +35,11 @@ class _Delays(Generic[K]):
         # The count decides between equal times, so that keys need no order.
         self._count += 1
         heapq.heappush(self._heap, (moment, self._count, key))
+        self._shrink()
+
+    def discard(self, key: K) -> None:
+        if self._wanted.pop(key, None) is not None:
+            self._shrink()
 
     def pop_due(self, moment: float) -> list[K]:
         due: list[K] = []
@@ -43,6 +52,12 @@ class _Delays(Generic[K]):
 
     def next(self) -> float | None:
         return self._heap[0][0] if self._heap else None
+
+    def _shrink(self) -> None:
+        """Drop what an earlier time or a discard left, once that is more than what is wanted."""
+        if len(self._heap) > 2 * len(self._wanted) + _LEFT_AT_MOST:
+            self._heap = [entry for entry in self._heap if self._wanted.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
 
 class WorkQueue(Generic[K]):
@@ -137,6 +152,12 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """Forget the failures of a key."""
         self._failures.pop(key, None)
+
+    def discard(self, key: K) -> None:
+        """Forget the failures of a key and when it was wanted: it is gone. One that is ready is still handed out."""
+        self.forget(key)
+        self._after.discard(key)
+        self._at.discard(key)
 
     async def get(self) -> K | None:
         """Wait for a key and take it, to be given back by `done`; None once the queue is closed."""

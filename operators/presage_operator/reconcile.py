@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import JsonValue
 
 from presage.spec.status import PredictionJobStatus
-from presage_operator import runs
 from presage_operator.apply import Applier
 from presage_operator.capabilities import Backends
 from presage_operator.client import ApiClient
 from presage_operator.cluster import Cluster
 from presage_operator.conditions import status_of
-from presage_operator.decide import Nothing, Release, decide
-from presage_operator.errors import JsonObject, NotFoundError
+from presage_operator.decide import Action, Nothing, Release, decide
+from presage_operator.desired.fault import Fault
+from presage_operator.errors import (
+    ForbiddenError,
+    HinderedError,
+    InvalidError,
+    JsonObject,
+    NotFoundError,
+    UnsettledError,
+)
 from presage_operator.kubeflow import PipelineRuns
 from presage_operator.metrics import Metrics
 from presage_operator.names import FINALIZER, Key
@@ -28,7 +36,6 @@ from presage_operator.settings import Settings
 from presage_operator.transitions import transitions
 
 MOST_STEPS = 16
-PIPELINE_LOOK = timedelta(seconds=5)
 _LOG = logging.getLogger(__name__)
 
 
@@ -80,6 +87,7 @@ class Reconciler:
             PresageError: As the API server or a back end told; `retry` says whether a repeat can help.
         """
         now = self._clock().replace(microsecond=0)
+        observed: Observed | None = None
         for _ in range(MOST_STEPS):
             observed = await self._observe(key)
             if observed is None:
@@ -88,7 +96,7 @@ class Reconciler:
             if isinstance(decision.action, Nothing):
                 # What the status on the server tells may allow more, such as to let finished runs go.
                 if not await self._tell(key, observed, now):
-                    return self._again_at(decision.again_at, observed, now)
+                    return decision.again_at
                 continue
             action = type(decision.action).__name__
             _LOG.info("action", extra={"job": str(key), "action": action, "reason": decision.reason})
@@ -96,18 +104,28 @@ class Reconciler:
             if isinstance(decision.action, Release) and decision.again_at is not None:
                 # Should the back end fail, the last try must not wait longer than that.
                 self._later(key, decision.again_at)
-            if not await self._applier.apply(decision.action, key, observed):
+            if not await self._apply(decision.action, key, observed, now):
                 # What comes of it is told by a watch.
                 await self._tell(key, observed, now)
                 return decision.again_at
-        return now + timedelta(seconds=1)
+        unsettled = UnsettledError(
+            f"{key} does not come to rest: {MOST_STEPS} steps were taken at once.",
+            "See the operator's log for what it did; it tries again, with growing waits.",
+        )
+        if observed is not None:
+            await self._tell(key, observed, now, hindered=Fault(unsettled.reason, str(unsettled)))
+        raise unsettled
 
-    def _again_at(self, decided: datetime | None, observed: Observed, now: datetime) -> datetime | None:
-        """Return when to look again; nobody tells how a run outside of the API server goes on."""
-        if self._pipelines is None or not runs.active(observed.runs):
-            return decided
-        soon = now + PIPELINE_LOOK
-        return soon if decided is None else min(soon, decided)
+    async def _apply(self, action: Action, key: Key, observed: Observed, now: datetime) -> bool:
+        """Carry out an action; what the cluster refuses for more than a moment is told in the job's status."""
+        try:
+            return await self._applier.apply(action, key, observed)
+        except (ForbiddenError, InvalidError) as error:
+            await self._tell(key, observed, now, hindered=Fault("ApplyRefused", str(error)))
+            raise
+        except HinderedError as error:
+            await self._tell(key, observed, now, hindered=Fault(error.reason, str(error)))
+            raise
 
     async def _observe(self, key: Key) -> Observed | None:
         record = self._cache.job(key)
@@ -117,20 +135,20 @@ class Reconciler:
         found = await self._pipelines.runs(key.name, record.uid)
         return observe(self._cache, key, self._reader, pipeline_runs=tuple(each.run for each in found))
 
-    async def _tell(self, key: Key, observed: Observed, now: datetime) -> bool:
+    async def _tell(self, key: Key, observed: Observed, now: datetime, *, hindered: Fault | None = None) -> bool:
         """Write the status, and the events of the change, where it is another than the one that the API server holds.
 
         Returns:
             Whether it was written.
         """
         before = observed.job.status
-        after = status_of(self._backends, observed, now)
+        after = status_of(self._backends, observed, now, hindered=hindered)
         record = self._cache.job(key)
         if observed.job.deleting or after == before or record is None:
             return False
         try:
             made = await self._client.patch_status(
-                PREDICTION_JOBS, key.namespace, key.name, _changes(before, after), observed.job.resource_version
+                PREDICTION_JOBS, key.namespace, key.name, _changes(record.status, after), observed.job.resource_version
             )
         except NotFoundError:
             return False
@@ -139,8 +157,9 @@ class Reconciler:
         return True
 
 
-def _changes(before: PredictionJobStatus, after: PredictionJobStatus) -> JsonObject:
-    """Return a merge patch from one status to another."""
-    old, new = (one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in (before, after))
+def _changes(before: bytes, after: PredictionJobStatus) -> JsonObject:
+    """Return a merge patch from a status as the API server holds it, with fields of other versions, to another."""
+    old: JsonObject = json.loads(before)
+    new = after.model_dump(mode="json", by_alias=True, exclude_none=True)
     changed: dict[str, JsonValue] = {name: value for name, value in new.items() if old.get(name) != value}
     return changed | {name: None for name in old if name not in new}

@@ -46,6 +46,8 @@ class JobRecord:
     """The job as a file would have it, JSON."""
     status: bytes
     """Its status, JSON."""
+    phase: str
+    """The phase that its status tells; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def job_record(item: JsonObject) -> JobRecord:
         forecast_request=_request(annotations.get(names.FORECAST_REQUESTED_AT)),
         document=_compact(document),
         status=_compact(item.get("status") or {}),
+        phase=_text(_object(item, "status"), "phase"),
     )
 
 

@@ -10,6 +10,8 @@ from presage.spec.status import CadenceName, Champion, RunSummary, ScorecardSumm
 from presage_operator.observed import ObservedJob, ObservedRun
 
 RUNS_AT_MOST = 100
+CANCELLED_AT_MOST = 10
+"""How many cancelled runs that are gone are told of: nothing rests on them."""
 CHAMPIONS_AT_MOST = 20
 MESSAGE_BYTES = 300
 """Longest message of a run, and longest reason of a champion: all together, they must fit the object."""
@@ -50,8 +52,12 @@ def history(job: ObservedJob, runs: Iterable[ObservedRun], now: datetime) -> tup
 def kept(known: tuple[RunSummary, ...], there: frozenset[str]) -> tuple[RunSummary, ...]:
     """Return the summaries that the status has room for, the newest first.
 
-    Those that decisions rest on come first, then those whose child is there: else it would seem new once more.
+    Those that decisions rest on come first, then those whose child is there: else it would seem new once more. Of
+    cancelled runs that are gone, only the newest few stay.
     """
+    cancelled = [one.name for one in known if one.state == "Cancelled" and one.name not in there]
+    dropped = frozenset(cancelled[CANCELLED_AT_MOST:])
+    known = tuple(one for one in known if one.name not in dropped)
     needed = {
         one.name
         for cadence in ("Train", "Forecast")

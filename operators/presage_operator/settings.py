@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from presage.errors import JobError
 from presage.spec.base import SpecModel
-from presage.spec.operations import ResourceAmounts
+from presage.spec.operations import Quantity, ResourceAmounts
 
 VERSION_TAG = "0.1.0"
+
+Image = Annotated[str, Field(min_length=1)]
+"""Reference of an image."""
+Label = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+"""Name of a namespace: lower-case letters, digits and dashes."""
+Name = Annotated[
+    str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+]
+"""Name of a Kubernetes object: lower-case letters, digits, dashes and dots."""
+
+# What a run's container has mounted already: its lake, its scratch space, its job file.
+_TAKEN = ("/var/lib/presage", "/tmp", "/etc/presage")  # noqa: S108  # a place to refuse, nothing is written there
+# The longest pause between two tries for the Lease, as a multiple of the period.
+_LONGEST_PAUSE = 1.2
 
 
 class Images(SpecModel):
     """Which images run."""
 
-    steps: str = f"presage/steps:{VERSION_TAG}"
+    steps: Image = f"presage/steps:{VERSION_TAG}"
     """Image of a run: `components/Dockerfile`."""
-    server: str = f"presage/server:{VERSION_TAG}"
+    server: Image = f"presage/server:{VERSION_TAG}"
     """Image of the inference server: `serving/Dockerfile`."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When images are pulled."""
-    pull_secrets: tuple[str, ...] = ()
+    pull_secrets: tuple[Name, ...] = ()
     """Names of Secrets, in each job's namespace, to pull with."""
 
 
@@ -75,7 +91,7 @@ class ServingSettings(SpecModel):
 class LakeVolume(SpecModel):
     """A volume for each job's lake."""
 
-    size: str = "10Gi"
+    size: Quantity = "10Gi"
     """Size of the claim."""
     storage_class_name: str | None = None
     """Class of the claim; default: the cluster's."""
@@ -94,7 +110,7 @@ class LakeBucket(SpecModel):
     """Address of the store; default: Amazon S3."""
     region: str = "us-east-1"
     """Region."""
-    secret_name: str | None = None
+    secret_name: Name | None = None
     """Secret in each job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; default: the Pod's identity."""
 
 
@@ -106,14 +122,28 @@ class LakeSettings(SpecModel):
     s3: LakeBucket | None = None
     """A bucket for all; it takes the volume's place."""
 
+    @model_validator(mode="after")
+    def _somewhere(self) -> LakeSettings:
+        if self.volume is None and self.s3 is None:
+            raise PydanticCustomError("lake", "one of volume and s3 is needed")
+        return self
+
 
 class DataVolume(SpecModel):
     """A claim with data that every run may read; a namespace without such a claim cannot run jobs that need it."""
 
-    claim_name: str
+    claim_name: Name
     """Name of the PersistentVolumeClaim in the job's namespace."""
-    mount_path: str
+    mount_path: Annotated[str, Field(pattern=r"^/[^/:][^:]*$")]
     """Where it stands in a run, read-only; `file://` sources below it are allowed."""
+
+    @model_validator(mode="after")
+    def _free(self) -> DataVolume:
+        path = posixpath.normpath(self.mount_path)
+        for taken in _TAKEN:
+            if _inside(path, taken) or _inside(taken, path):
+                raise PydanticCustomError("mount_path", "mountPath: the place of {taken} is taken", {"taken": taken})
+        return self
 
 
 class AllowedSources(SpecModel):
@@ -122,7 +152,8 @@ class AllowedSources(SpecModel):
     schemes: tuple[str, ...] = ("https", "http", "s3", "mysql+pymysql", "postgresql", "nats", "kafka", "clickhouse")
     """Schemes of URIs. `file` is allowed below the data volumes alone."""
     hosts: tuple[str, ...] = ("*",)
-    """Hosts, with * for any part; loopback, link-local and metadata addresses never are."""
+    """Hosts, with * for any part; loopback, link-local and metadata addresses never are. Addresses count as they are
+    written: no name is resolved, so a NetworkPolicy should bound what runs reach."""
 
 
 class LeaderElection(SpecModel):
@@ -130,9 +161,9 @@ class LeaderElection(SpecModel):
 
     enabled: bool = True
     """Whether a Lease decides; without it there must be one replica only."""
-    lease_name: str = "presage-operator"
+    lease_name: Name = "presage-operator"
     """Name of the Lease."""
-    namespace: str | None = None
+    namespace: Label | None = None
     """Namespace of the Lease; default: the operator's own."""
     lease_duration_seconds: Annotated[int, Field(ge=2)] = 15
     """How long a Lease that is not renewed is respected."""
@@ -140,6 +171,12 @@ class LeaderElection(SpecModel):
     """How long a holder tries to renew before it stops working."""
     retry_period_seconds: Annotated[float, Field(gt=0)] = 2
     """Seconds between tries."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a holder has time to renew, and stops before another replica may start."""
+        longest_pause = self.retry_period_seconds * _LONGEST_PAUSE
+        return self.lease_duration_seconds > self.renew_deadline_seconds > longest_pause
 
 
 class Settings(SpecModel):
@@ -157,9 +194,9 @@ class Settings(SpecModel):
     """Claims with data that runs may read."""
     allowed: AllowedSources = AllowedSources()
     """Which places a job may read from and write to."""
-    service_account_name: str = "default"
+    service_account_name: Name = "default"
     """Service account, in each job's namespace, that runs and servers use; it needs no rights."""
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[Label, ...] = ()
     """Namespaces to watch; none for all of the cluster."""
     workers: Annotated[int, Field(ge=1, le=256)] = 8
     """Reconciles at a time."""
@@ -172,6 +209,19 @@ class Settings(SpecModel):
 
     list_keys: ClassVar[dict[str, str]] = {}
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        paths = [posixpath.normpath(volume.mount_path) for volume in self.data_volumes]
+        if len(set(paths)) < len(paths):
+            raise PydanticCustomError("mount_path", "dataVolumes: two of them have the same mountPath")
+        if self.leader_election.enabled and not self.leader_election.in_order:
+            raise PydanticCustomError(
+                "leader_election",
+                "leaderElection: leaseDurationSeconds must be longer than renewDeadlineSeconds, and that longer than "
+                "retryPeriodSeconds by more than a fifth",
+            )
+        return self
+
 
 def load_settings(path: Path | None) -> Settings:
     """Return the configuration of a file, or the defaults.
@@ -181,15 +231,25 @@ def load_settings(path: Path | None) -> Settings:
     """
     if path is None:
         return Settings()
+    remedy = "Mend the operator's configuration file."
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Settings.model_validate(content or {})
+        return Settings.model_validate({} if content is None else content)
     except OSError as error:
         raise JobError(
             f"{path} cannot be read: {error.strerror}.", "Name the operator's configuration file."
         ) from error
-    except yaml.YAMLError as error:
-        raise JobError(f"{path} is not YAML: {error}.", "Mend the operator's configuration file.") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise JobError(f"{path}: {faults}.", "Mend the operator's configuration file.") from error
+        faults = "; ".join(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
+        raise JobError(f"{path}: {faults}.", remedy) from error
+    # A byte that is no UTF-8, or a date that no calendar has, is a ValueError.
+    except (yaml.YAMLError, ValueError) as error:
+        raise JobError(f"{path} is not YAML in UTF-8: {error}.", remedy) from error
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

@@ -16,6 +16,7 @@ from installs import (
     CHART,
     KUSTOMIZE,
     MANIFESTS,
+    RUN_POLICY,
     SYSTEM,
     ToolError,
     charted,
@@ -105,6 +106,12 @@ def test_the_api_server_accepts_every_object_as_it_is(shared: Cluster, name: str
     words = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-o", "name")
     accepted = shared.kubectl("apply", *words, "-f", "-", given=yaml.safe_dump_all(objects)).splitlines()
     assert len(accepted) == len(objects)
+
+
+def test_the_api_server_accepts_the_policy_of_runs_in_any_namespace(shared: Cluster) -> None:
+    words = ("--namespace", "desk-a", "--server-side", "--dry-run=server", "--validate=strict", "-o", "name")
+    accepted = shared.kubectl("apply", *words, "-f", RUN_POLICY / "network-policy.yaml")
+    assert accepted.split() == ["networkpolicy.networking.k8s.io/presage-runs"]
 
 
 def test_strict_validation_notices_an_unknown_field(shared: Cluster) -> None:

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from control.fault_proxy import FaultProxy, answer, cut_after, cut_before, stream_error, twice, with_the_past
+from control.fault_proxy import FaultProxy, Rule, answer, cut_after, stream_error, twice, with_the_past
 from control.operator_site import SERVED, OperatedCluster, Site, run, started_cluster, usual_end
 
 pytestmark = pytest.mark.control
 
 STATUS = r".*/predictionjobs/[^/]*/status"
-CLAIM_OF_POISON = r".*/persistentvolumeclaims/poison-lake"
+STATUS_OF_POISON = r".*/predictionjobs/poison/status"
 
 
 cluster = pytest.fixture(started_cluster, scope="module")
@@ -45,7 +45,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(cluster: OperatedCluster, usu
         proxy.add(cut_after, method="POST", path=".*/events", times=2)
         proxy.add(cut_after, method="PATCH", path=STATUS, times=2)
         proxy.add(cut_after, method="PATCH", path=".*/deployments/.*", times=2)
-        proxy.add(cut_before, method="PATCH", path=".*/persistentvolumeclaims/.*", times=2)
+        proxy.add(cut_after, method="POST", path=".*/persistentvolumeclaims", times=2)
 
     lives_as_usual(cluster, usual, from_the_start=lost)
 
@@ -182,7 +182,7 @@ def test_of_a_spec_that_goes_from_3_to_2_to_3_mid_run_the_last_wins(
 
 def test_jobs_that_fail_hold_up_no_healthy_one(cluster: OperatedCluster, usual: dict) -> None:
     async def test(here: Site) -> None:
-        here.proxy.add(answer(500), path=CLAIM_OF_POISON, times=None)
+        poison = here.proxy.add(answer(500), path=STATUS_OF_POISON, times=None)
         refused = {"name": "sp500", "availability": {"lag": "0s"}, "http": {"url": "http://127.0.0.1/a.csv"}}
         async with here.operator(settings={"workers": 2}):
             for number in range(3):
@@ -194,9 +194,13 @@ def test_jobs_that_fail_hold_up_no_healthy_one(cluster: OperatedCluster, usual: 
             for name in healthy:
                 await here.until_equal(usual, lambda name=name: here.picture(name))
             assert await here.condition("Stalled", "poison-0") == ("True", "SourceNotAllowed")
+            await here.until(lambda: befell(poison))
             here.proxy.rules.clear()
-            # Its turn comes once the server takes its claim.
+            # Its turn comes once the server takes its status.
             await here.until_equal(usual, lambda: here.picture("poison"))
+
+    async def befell(rule: Rule) -> bool:
+        return rule.met
 
     run(cluster, test)
 

@@ -33,7 +33,7 @@ def rights(group: str, resource: str, verbs: str, name: str = "") -> frozenset[R
     return frozenset(Right(group, resource, verb, name) for verb in verbs.split())
 
 
-WHOLE_LIFE = "list watch create patch delete"
+WHOLE_LIFE = "get list watch create patch delete"
 # A new right of the operator must be written here; its reason stands in the manifest.
 OPERATOR = frozenset().union(
     rights("presage.dev", "predictionjobs", "list watch patch"),
@@ -41,7 +41,7 @@ OPERATOR = frozenset().union(
     rights("presage.dev", "predictionjobs/finalizers", "update"),
     rights("batch", "jobs", "get list watch create delete"),
     rights("", "pods", "list watch"),
-    rights("", "persistentvolumeclaims", "create"),
+    rights("", "persistentvolumeclaims", "get create"),
     rights("", "services", WHOLE_LIFE),
     rights("apps", "deployments", WHOLE_LIFE),
     rights("autoscaling", "horizontalpodautoscalers", WHOLE_LIFE),
@@ -72,8 +72,8 @@ FORBIDDEN = {
     "changes a run's Job": rights("batch", "jobs", "update patch") | rights("batch", "jobs/status", "update patch"),
     "runs by a CronJob or DaemonSet": rights("batch", "cronjobs", ALL_VERBS) | rights("apps", "daemonsets", ALL_VERBS),
     "reads a log": rights("", "pods/log", "get"),
-    "looks at, changes or removes a lake": rights(
-        "", "persistentvolumeclaims", "get list watch patch delete deletecollection"
+    "lists, changes or removes lakes": rights(
+        "", "persistentvolumeclaims", "list watch update patch delete deletecollection"
     )
     | rights("", "persistentvolumes", ALL_VERBS),
     "looks at nodes": rights("", "nodes", ALL_VERBS) | rights("", "nodes/proxy", "get create"),

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,7 +14,7 @@ from threading import Event, Thread
 
 import pytest
 from cluster.binaries import BuildError
-from commands import ENVIRONMENT, EXAMPLES, PRESAGE, ROOT, content, presage
+from commands import EXAMPLES, content, presage, start
 from conftest import lacking
 from deltalake import DeltaTable
 from s3.gateway import BUCKET, SECRET, Gateway, gateway
@@ -95,19 +94,6 @@ def job() -> PredictionJob:
 
 def uri(prefix: str) -> str:
     return f"s3://{BUCKET}/{prefix}"
-
-
-def start(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """Start the command in its own process group, to be held up or killed."""
-    return subprocess.Popen(
-        [PRESAGE, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=ENVIRONMENT | environment,
-        start_new_session=True,
-    )
 
 
 def names(folder: Path) -> set[str]:

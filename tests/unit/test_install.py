@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 import yaml
-from installs import CHART, KUSTOMIZE, MANIFESTS, ROOT, charted, find, kustomized, plain
+from installs import CHART, KUSTOMIZE, MANIFESTS, ROOT, RUN_POLICY, charted, find, kustomized, plain
 
-from presage_operator.names import FIELD_MANAGER
+from presage_operator.names import CADENCE_LABEL, FIELD_MANAGER
 from presage_operator.settings import VERSION_TAG, Settings
 
 OVERLAYS = ("minimal", "development", "production", "namespaced")
@@ -124,6 +127,51 @@ def test_an_overlay_adds_to_the_base_and_its_settings_are_understood(overlay: st
 def test_other_settings_of_an_overlay_start_other_pods(overlay: str) -> None:
     name = find(kustomized(KUSTOMIZE / "overlays" / overlay), "ConfigMap")["metadata"]["name"]
     assert name.startswith("presage-settings-")
+
+
+def test_lakes_of_the_production_overlay_may_be_mounted_by_every_node() -> None:
+    volume = settings_of(kustomized(KUSTOMIZE / "overlays" / "production")).lake.volume
+    assert volume is not None
+    assert volume.access_modes == ("ReadWriteMany",)
+
+
+def test_the_policy_of_runs_comes_into_the_namespace_of_a_kustomization_and_bounds_runs_alone(tmp_path: Path) -> None:
+    component = os.path.relpath(RUN_POLICY.resolve(), tmp_path.resolve())
+    content = {"namespace": "desk-a", "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    (policy,) = kustomized(tmp_path)
+    assert policy["metadata"]["namespace"] == "desk-a"
+    assert policy["spec"]["podSelector"] == {"matchExpressions": [{"key": CADENCE_LABEL, "operator": "Exists"}]}
+    assert "ingress" not in policy["spec"]
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("1.1.1.1", True),
+        ("2606:4700:4700::1111", True),
+        ("10.96.0.1", False),
+        ("172.20.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.100.100.200", False),
+        ("168.63.129.16", False),
+        ("127.0.0.1", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1", False),
+    ],
+)
+def test_a_bounded_run_reaches_what_is_public_and_nothing_inside(address: str, allowed: bool) -> None:
+    policy = yaml.safe_load((RUN_POLICY / "network-policy.yaml").read_text())
+    names, others = policy["spec"]["egress"]
+    assert {(port["port"], port["protocol"]) for port in names["ports"]} == {(53, "UDP"), (53, "TCP")}
+    blocks = [one["ipBlock"] for one in others["to"]]
+    reached = any(
+        ip_address(address) in ip_network(block["cidr"])
+        and not any(ip_address(address) in ip_network(exception) for exception in block["except"])
+        for block in blocks
+    )
+    assert reached == allowed
 
 
 def test_the_namespaced_overlay_binds_no_rights_outside_of_its_namespaces() -> None:

@@ -105,6 +105,26 @@ def test_what_the_settings_say_goes_before_other_values() -> None:
     assert rendered["images"] == {"steps": "mine:1", "pullPolicy": "Never", "server": "presage/server:0.1.0"}
 
 
+@pytest.mark.parametrize(
+    ("release", "words", "lease"),
+    [
+        ("presage", (), "presage-operator"),
+        ("desk", (), "desk-presage-operator"),
+        ("presage", ("--set", "fullnameOverride=oracle"), "oracle-operator"),
+        ("desk", ("--set", "settings.leaderElection.retryPeriodSeconds=1"), "desk-presage-operator"),
+        ("desk", ("--set", "settings.leaderElection.leaseName=chosen"), "chosen"),
+    ],
+    ids=["as the manifests", "a release", "a name of its own", "other settings of it", "a lease of its own"],
+)
+def test_a_release_elects_by_a_lease_of_its_own_that_its_role_names(
+    release: str, words: tuple[str, ...], lease: str
+) -> None:
+    objects = charted(*words, release=release)
+    settings = Settings.model_validate(yaml.safe_load(find(objects, "ConfigMap")["data"]["settings.yaml"]))
+    assert settings.leader_election.lease_name == lease
+    assert find(objects, "Role")["rules"][0]["resourceNames"] == [lease]
+
+
 def test_other_settings_start_other_pods_and_the_same_settings_do_not() -> None:
     def checksum(*words: str) -> str:
         return pod_of(charted(*words))["metadata"]["annotations"]["checksum/settings"]

@@ -92,6 +92,17 @@ def test_the_first_word_is_the_verdict(conditions: list[dict], word: str) -> Non
     assert shown(job({"conditions": conditions})).split("  ")[0] == word
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_phase_of_a_job_without_a_scorecard_is_shown_whole(width: int) -> None:
+    state = job({"phase": "Pending", "conditions": [condition("Ready", "False")]})
+    assert "  Phase  Pending" in [line.rstrip() for line in shown(state, width).splitlines()]
+
+
+def test_a_value_that_does_not_fit_goes_on_in_the_next_line() -> None:
+    card = {"model": "q" * 63, "digest": "sha256:" + "0" * 64, "run": "r", "data": "sha256:" + "0" * 64}
+    assert shown(job({"conditions": [condition("Ready", "True")], "scorecard": card}), 60).count("q") == 63
+
+
 def test_why_a_job_is_stalled_is_said_at_once() -> None:
     state = job(
         {

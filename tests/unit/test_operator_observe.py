@@ -42,6 +42,7 @@ JOB = JobRecord(
         }
     ).encode(),
     status=b"{}",
+    phase="",
 )
 RUN = RunRecord(
     key=KEY,
@@ -219,4 +220,59 @@ def test_a_job_that_reads_as_invalid_says_which_field() -> None:
 
 @pytest.mark.parametrize("status", [b"{", b'{"phase": "Dreaming"}', b'{"later": 1}'], ids=repr)
 def test_a_status_that_means_nothing_is_told_anew(status: bytes) -> None:
+    assert seen(job=replace(JOB, status=status)).job.status == PredictionJobStatus()
+
+
+RUN_OF_STATUS = {"name": "sp500-1", "cadence": "Train", "state": "Succeeded", "run": "one"}
+STATUS = {
+    "observedGeneration": 3,
+    "phase": "Serving",
+    "runs": [RUN_OF_STATUS, RUN_OF_STATUS | {"name": "sp500-0"}],
+    "lastSchedules": {"train": "2026-03-02T12:00:00Z", "forecast": "2026-03-02T13:00:00Z"},
+    "handledRequests": {"train": "now"},
+}
+
+
+def status_of(content: dict[str, object]) -> dict[str, object]:
+    made = seen(job=replace(JOB, status=json.dumps(content).encode())).job.status
+    return made.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({}, {}),
+        ({"laterField": {"any": [1]}}, {}),
+        ({"phase": "Dreaming"}, {"phase": None}),
+        ({"observedGeneration": -1, "url": 7}, {"observedGeneration": None}),
+        (
+            {"lastSchedules": {"train": "soon", "forecast": "2026-03-02T13:00:00Z"}},
+            {"lastSchedules": {"forecast": "2026-03-02T13:00:00Z"}},
+        ),
+        ({"runs": "none"}, {"runs": None}),
+        ({"runs": [RUN_OF_STATUS | {"later": 1}, 7]}, {"runs": [RUN_OF_STATUS]}),
+        ({"runs": [RUN_OF_STATUS | {"state": "Dreaming", "later": 1}, RUN_OF_STATUS]}, {"runs": [RUN_OF_STATUS]}),
+        ({"runs": [RUN_OF_STATUS | {"attempt": "many"}, {"cadence": "Train"}]}, {"runs": [RUN_OF_STATUS]}),
+    ],
+    ids=[
+        "all of it",
+        "a later field",
+        "a word of another version",
+        "two faults",
+        "inside of a field",
+        "not a list",
+        "a later field of a run, and no run",
+        "a state of another version",
+        "what a run may lack, and what it may not",
+    ],
+)
+def test_of_a_status_of_another_version_all_is_kept_that_can_be_read(
+    written: dict[str, object], read: dict[str, object]
+) -> None:
+    expected = {name: value for name, value in (STATUS | read).items() if value is not None}
+    assert status_of(STATUS | written) == expected
+
+
+@pytest.mark.parametrize("status", [b"[]", b"7", b"null", b'"text"'], ids=repr)
+def test_a_status_that_is_no_object_is_told_anew(status: bytes) -> None:
     assert seen(job=replace(JOB, status=status)).job.status == PredictionJobStatus()

@@ -129,6 +129,20 @@ def test_runs_whose_child_is_there_are_kept_before_those_that_are_gone() -> None
     assert kept[-1].name == "failed-000"
 
 
+def test_of_many_cancelled_runs_the_newest_ten_are_kept() -> None:
+    many = [a_run(f"run-{i:03}", at=NOW + i * MINUTE, state="Running") for i in range(60)]
+    gone = told(replace(told(observed(JOB, *many)), runs=()), NOW + timedelta(days=1))
+    trained = a_run("train", at=NOW - timedelta(days=1))
+    kept = runs.kept(known(replace(gone, runs=(trained,))), frozenset({"train"}))
+    assert [one.name for one in kept] == [*(f"run-{i:03}" for i in range(59, 49, -1)), "train"]
+
+
+def test_a_cancelled_run_whose_child_is_there_is_kept() -> None:
+    many = [RunSummary(name=f"run-{i:03}", cadence="Train", state="Cancelled") for i in range(60)]
+    kept = runs.kept(tuple(many), frozenset({"run-059"}))
+    assert [one.name for one in kept] == [*(f"run-{i:03}" for i in range(10)), "run-059"]
+
+
 def test_a_champion_takes_the_head_once() -> None:
     job = observed().job
     first, second = case.an_outcome("one"), case.an_outcome("two")

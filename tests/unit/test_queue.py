@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -158,6 +160,85 @@ def test_the_earliest_wanted_time_of_a_key_wins(waits: tuple[int, int]) -> None:
         assert sorted(await taken(queue)) == ["after", "at"]
         clock.advance(100)
         assert await taken(queue) == []
+
+    run(test)
+
+
+def test_a_key_that_is_wanted_ever_earlier_is_not_held_once_for_each_time() -> None:
+    async def test(queue: WorkQueue[str], clock: HandClock) -> None:
+        key = f"wanted for {clock.seconds} seconds"  # made anew: a constant has references of its own
+        before = sys.getrefcount(key)
+        for seconds in range(10_000, 0, -1):
+            queue.add_after(key, seconds)
+            queue.add_at(key, NOON + timedelta(seconds=seconds))
+        assert queue.delayed == 2
+        assert sys.getrefcount(key) - before < 200
+        clock.advance(1)
+        assert await taken(queue) == [key]
+
+    run(test)
+
+
+def test_keys_whose_times_were_brought_forward_come_in_the_order_of_the_new_times() -> None:
+    async def test(queue: WorkQueue[str], clock: HandClock) -> None:
+        for seconds in (1000, 500, 250):
+            for number in range(100):
+                queue.add_after(f"{number:02}", seconds + number)
+        clock.advance(250)
+        found = []
+        for _ in range(100):
+            found += await taken(queue)
+            clock.advance(1)
+        assert found == [f"{number:02}" for number in range(100)]
+        assert queue.delayed == 0
+
+    run(test)
+
+
+def test_a_discarded_key_leaves_no_times_and_no_failures() -> None:
+    async def test(queue: WorkQueue[str], clock: HandClock) -> None:
+        queue.add_at("a", NOON + timedelta(seconds=5))
+        assert [queue.retry("a"), queue.retry("a")] == [1, 2]
+        queue.add_after("b", 3)
+        queue.discard("a")
+        queue.discard("never seen")
+        assert queue.delayed == 1
+        clock.advance(10)
+        assert await taken(queue) == ["b"]
+        assert queue.retry("a") == 1
+
+    run(test)
+
+
+def test_a_discarded_key_that_comes_back_is_wanted_at_its_new_time() -> None:
+    async def test(queue: WorkQueue[str], clock: HandClock) -> None:
+        queue.add_after("a", 5)
+        queue.discard("a")
+        queue.add_after("a", 8)
+        clock.advance(5)
+        assert await taken(queue) == []
+        clock.advance(3)
+        assert await taken(queue) == ["a"]
+
+    run(test)
+
+
+def test_discarded_keys_are_let_go() -> None:
+    class Job:
+        """A key of which one can tell whether it is held."""
+
+    async def test(_: WorkQueue[str], clock: HandClock) -> None:
+        queue: WorkQueue[Job] = WorkQueue(clock=lambda: clock.seconds, wall=lambda: clock.wall)
+        held: weakref.WeakSet[Job] = weakref.WeakSet()
+        for _number in range(10_000):
+            job = Job()
+            held.add(job)
+            queue.add_after(job, 60)
+            queue.add_at(job, NOON + timedelta(days=1))
+            queue.retry(job)
+            queue.discard(job)
+        assert len(held) < 200
+        await queue.close()
 
     run(test)
 

@@ -47,13 +47,18 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end }}
 
+{{/* Two releases in one namespace elect each for itself. */}}
+{{- define "presage.leaseName" -}}
+{{- dig "leaderElection" "leaseName" (include "presage.operatorName" .) .Values.settings }}
+{{- end }}
+
 {{/* The operator's settings file; what the values' settings say goes before what other values say. */}}
 {{- define "presage.settings" -}}
 {{- $images := dict
   "pullPolicy" .Values.image.pullPolicy
   "server" (include "presage.image" (dict "image" .Values.server.image "context" $))
   "steps" (include "presage.image" (dict "image" .Values.steps.image "context" $)) }}
-{{- $settings := dict "images" $images }}
+{{- $settings := dict "images" $images "leaderElection" (dict "leaseName" (include "presage.leaseName" .)) }}
 {{- with .Values.watchNamespaces }}{{ $_ := set $settings "namespaces" . }}{{ end }}
 {{- toYaml (mergeOverwrite $settings (deepCopy .Values.settings)) }}
 {{- end }}

@@ -49,9 +49,7 @@ class BucketPlace:
         """Return the place of a URI; raises JobError for one that is not `s3://bucket/prefix`."""
         parts = urlsplit(uri)
         if "@" in parts.netloc:
-            raise JobError(
-                "the address holds credentials.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            )
+            raise JobError("the address holds credentials.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
         prefix = parts.path.strip("/")
         names = prefix.split("/") if prefix else []
         wrong = parts.query or parts.fragment or any(name in {"", ".", ".."} for name in names)

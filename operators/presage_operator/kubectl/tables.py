@@ -100,7 +100,7 @@ def _word(job: JobState) -> tuple[str, str]:
 
 def _numbers(job: JobState, console: Console) -> None:
     status, card = job.status, job.status.scorecard
-    rows: list[tuple[str, str, str]] = [("Phase", status.phase or UNDEFINED, "")]
+    rows: list[tuple[str, ...]] = [("Phase", status.phase or UNDEFINED)]
     if card is not None:
         rows += [
             ("Model", card.model, "what is served"),
@@ -119,9 +119,11 @@ def _numbers(job: JobState, console: Console) -> None:
     rows += [(name, moment(time), "UTC") for name, time in times if time is not None]
     console.print()
     grid = Table.grid(padding=(0, 2))
+    # A column that is empty throughout would take its place from the others.
+    for style in ("", "bold", "dim")[: max(map(len, rows))]:
+        grid.add_column(style=style, overflow="fold")
     for row in rows:
-        styles = ("", "bold", "dim")
-        grid.add_row(*(Text(printable(part), style) for part, style in zip(row, styles, strict=True)))
+        grid.add_row(*(Text(printable(part)) for part in row))
     console.print(Padding(grid, (0, 0, 0, _INDENT), expand=False))
     if status.url is not None:
         _heading("Where forecasts are served", console)
