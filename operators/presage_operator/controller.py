@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -125,6 +124,8 @@ class Controller:
             self._queue.forget(key)
             if again_at is not None:
                 self._queue.add_at(key, again_at)
+            if self.cluster.cache.job(key) is None:
+                self._queue.discard(key)
         self._metrics.reconcile_seconds.labels(result).observe(time.perf_counter() - started)
 
     def _failed(self, key: Key, error: Exception, kind: str) -> None:
@@ -137,4 +138,4 @@ class Controller:
 
 def phases(controller: Controller) -> list[str]:
     """Return the phase of every job."""
-    return [str(json.loads(record.status).get("phase") or "None") for record in controller.cluster.cache.jobs()]
+    return [record.phase or "None" for record in controller.cluster.cache.jobs()]

@@ -14,13 +14,12 @@ from typing import cast
 from presage.errors import JobError
 from presage_operator.client import ApiClient, Resource
 from presage_operator.errors import AlreadyExistsError, ApiError, ConflictError, JsonObject, NotFoundError
-from presage_operator.settings import LeaderElection
+from presage_operator.settings import LONGEST_PAUSE, LeaderElection
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 
 _logger = logging.getLogger(__name__)
-# So that replicas that started together do not go on asking together.
-_SPREAD = 0.2
+_SPREAD = LONGEST_PAUSE - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,7 @@ class Elector:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if not (
-            settings.lease_duration_seconds
-            > settings.renew_deadline_seconds
-            > settings.retry_period_seconds * (1 + _SPREAD)
-        ):
+        if not settings.in_order:
             raise JobError(
                 "leaderElection: the times are not in order.",
                 "Let leaseDurationSeconds be longer than renewDeadlineSeconds, and that longer than "

@@ -21,10 +21,15 @@ class Metrics:
         depth: Keys that a worker could take now.
         oldest_seconds: How long the oldest of them waits.
         phases: Phases of all jobs.
+        watch_faults: How many kinds cannot be watched at present.
     """
 
     def __init__(
-        self, depth: Callable[[], float], oldest_seconds: Callable[[], float], phases: Callable[[], Iterable[str]]
+        self,
+        depth: Callable[[], float],
+        oldest_seconds: Callable[[], float],
+        phases: Callable[[], Iterable[str]],
+        watch_faults: Callable[[], float],
     ) -> None:
         self.registry = CollectorRegistry()
         self.reconcile_seconds = Histogram(
@@ -45,6 +50,8 @@ class Metrics:
         queue.set_function(depth)
         age = Gauge("presage_queue_oldest_seconds", "Age of the oldest job that waits.", registry=self.registry)
         age.set_function(oldest_seconds)
+        faults = Gauge("presage_watch_faults", "Kinds that cannot be watched at present.", registry=self.registry)
+        faults.set_function(watch_faults)
         self.registry.register(_Phases(phases))
 
     def request(self, method: str, resource: Resource, code: int, _seconds: float) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import aiohttp
 import kopf
 
-from presage.errors import PresageError, RetryError
+from presage.errors import JobError, PresageError, RetryError
 from presage_operator.capabilities import Backends, choose_backends, discover, kserve_types_installed
 from presage_operator.client import ApiClient, Backoff
 from presage_operator.cluster import Cluster
@@ -38,6 +38,7 @@ from presage_operator.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first_seconds=0.5, most_seconds=30.0)
+_CREDENTIALS_REMEDY = "Set KUBECONFIG to the file of a cluster, or run in a Pod."
 _NAMESPACE = "POD_NAMESPACE"
 _POD = "POD_NAME"
 _WATCHED_DEFINITIONS = frozenset(
@@ -70,21 +71,55 @@ class Operator:
             lambda: self._queue.depth,
             lambda: self._queue.oldest_seconds,
             lambda: phases(self._controller) if self._controller else (),
+            lambda: len(self._watch_faults()),
         )
         self._definitions_changed = asyncio.Event()
         self._stack = contextlib.AsyncExitStack()
         self._work: asyncio.Task[None] | None = None
-        self._credentials: Credentials | None = None
 
     async def run(self) -> None:
         """Live until a signal, `stop`, or the loss of the Lease.
 
         Raises:
-            PresageError: The cluster cannot be reached or the configuration is wrong.
+            JobError: The configuration or the credentials are wrong.
+            StartError: The health port cannot be had.
         """
+        try:
+            # Before kopf: what goes wrong here is said as it is, and no frame has to be taken down.
+            client, health = await self._open()
+            await self._live(client, health)
+        finally:
+            await self._end()
+
+    async def _open(self) -> tuple[ApiClient, HealthServer]:
+        """Answer probes, and make ready to ask the API server."""
+        credentials = _credentials()
+        health = HealthServer(
+            self._settings.health_port, self._metrics.registry, alive=self._is_alive, ready=self._is_ready
+        )
+        self._stack.push_async_callback(health.stop)
+        try:
+            await health.start()
+        except OSError as error:
+            fault = os.strerror(error.errno or 0)
+            raise StartError(
+                f"port {self._settings.health_port} cannot be had for probes and metrics: {fault}.",
+                "Stop what listens there, or choose another with --health-port.",
+            ) from error
+        client = await self._stack.enter_async_context(ApiClient(credentials, observer=self._metrics.request))
+        if self._settings.leader_election.enabled:
+            election = self._settings.leader_election
+            self._elector = Elector(client, election, _lease_namespace(self._settings), self._instance)
+        return client, health
+
+    async def _live(self, client: ApiClient, health: HealthServer) -> None:
+        async def start(**_: object) -> None:
+            _LOG.info("started", extra={"instance": self._instance, "health_port": health.port})
+            await self._start(client)
+
         registry = kopf.OperatorRegistry()
         # A wait for the Lease has no end: kopf must not start to watch before. What keeps it from starting stays.
-        kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(self._start)
+        kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(start)
         kopf.on.cleanup(registry=registry)(self._end)
         kopf.on.login(registry=registry)(_login)
         # Definitions belong to the cluster: an operator of some namespaces alone may not see them.
@@ -93,36 +128,33 @@ class Operator:
             kopf.on.event("apiextensions.k8s.io", "v1", "customresourcedefinitions", registry=registry)(
                 self._definition
             )
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=_frame_settings(scanning=cluster_wide),
-                # By default kopf asks for the user's name, and a Pod's user may have none.
-                identity=self._instance,  # type: ignore[arg-type]  # kopf keeps this name of a text to itself
-                standalone=True,
-                clusterwide=True,
-                stop_flag=self.stop,
-            )
-        finally:
-            await self._end()
-
-    async def _start(self, **_: object) -> None:
-        health = HealthServer(
-            self._settings.health_port, self._metrics.registry, alive=self._is_alive, ready=lambda: True
+        await kopf.operator(
+            registry=registry,
+            settings=_frame_settings(scanning=cluster_wide),
+            # By default kopf asks for the user's name, and a Pod's user may have none.
+            identity=self._instance,  # type: ignore[arg-type]  # kopf keeps this name of a text to itself
+            standalone=True,
+            clusterwide=True,
+            stop_flag=self.stop,
         )
-        credentials = from_service_account() or from_connection(_login())
-        self._stack.push_async_callback(health.stop)
-        await health.start()
-        client = await self._stack.enter_async_context(ApiClient(credentials, observer=self._metrics.request))
-        _LOG.info("started", extra={"instance": self._instance, "health_port": health.port})
-        if self._settings.leader_election.enabled:
-            election = self._settings.leader_election
-            namespace = election.namespace or os.environ.get(_NAMESPACE) or "default"
-            self._elector = Elector(client, election, namespace, self._instance)
-            await self._elector.acquire()
+
+    async def _start(self, client: ApiClient) -> None:
+        if self._elector is not None:
+            await self._acquire(self._elector)
         self._metrics.leader.set(1)
         self._work = asyncio.create_task(self._lead(client, self._elector))
         self._work.add_done_callback(self._work_ended)
+
+    async def _acquire(self, elector: Elector) -> None:
+        acquiring = asyncio.create_task(elector.acquire())
+        try:
+            await asyncio.wait({acquiring}, timeout=self._settings.leader_election.retry_period_seconds)
+            if not acquiring.done():
+                lease = f"{_lease_namespace(self._settings)}/{self._settings.leader_election.lease_name}"
+                _LOG.info("waits for the Lease", extra={"lease": lease, "holder": elector.holder or "unknown"})
+            await acquiring
+        finally:
+            acquiring.cancel()
 
     async def _end(self, **_: object) -> None:
         if self._work is not None:
@@ -218,11 +250,25 @@ class Operator:
     def _is_alive(self) -> bool:
         return self._work is None or not self._work.done()
 
+    def _is_ready(self) -> bool:
+        return not self._watch_faults()
+
+    def _watch_faults(self) -> tuple[str, ...]:
+        """Return what a replica that works cannot watch; one that waits for the Lease watches nothing."""
+        return self._controller.cluster.faults() if self._controller is not None else ()
+
     def _work_ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
             self.failure = _first(error)
             _LOG.error("work ended", extra={"error": self.failure})
         self.stop.set()
+
+
+class StartError(PresageError):
+    """What the operator needs of its machine cannot be had now."""
+
+    exit_code = 7
+    retry = True
 
 
 class LeaseLostError(PresageError):
@@ -252,12 +298,32 @@ def _frame_settings(*, scanning: bool) -> kopf.OperatorSettings:
     return settings
 
 
+def _lease_namespace(settings: Settings) -> str:
+    return settings.leader_election.namespace or os.environ.get(_NAMESPACE) or "default"
+
+
+def _credentials() -> Credentials:
+    """Return how to reach the API server; raises JobError where that cannot be read."""
+    try:
+        return from_service_account() or from_connection(_login())
+    except OSError as error:
+        raise JobError(f"the credentials for the cluster cannot be used: {error}.", _CREDENTIALS_REMEDY) from error
+
+
 def _login(**_: object) -> kopf.ConnectionInfo:
     settings = kopf.OperatorSettings()
     # In a Pod the official client, which is large, is not needed to read two files.
-    found = kopf.login_with_service_account(settings=settings) or kopf.login_via_client(logger=_LOG, settings=settings)
+    try:
+        found = kopf.login_with_service_account(settings=settings) or kopf.login_via_client(
+            logger=_LOG, settings=settings
+        )
+    except Exception as error:  # kopf and the client raise what they come upon in a broken file
+        # kopf's own error does not say what was wrong: the one before it does.
+        cause = error.__context__ if isinstance(error, kopf.LoginError) and error.__context__ else error
+        fault = " ".join(str(cause).split()).rstrip(".") or type(cause).__name__
+        raise JobError(f"the credentials for the cluster cannot be read: {fault}.", _CREDENTIALS_REMEDY) from error
     if found is None:
-        raise PresageError("no credentials for a cluster are found.", "Set KUBECONFIG, or run in a Pod.")
+        raise JobError("no credentials for a cluster are found.", _CREDENTIALS_REMEDY)
     return found
 
 

@@ -27,8 +27,9 @@ Name = Annotated[
 
 # What a run's container has mounted already: its lake, its scratch space, its job file.
 _TAKEN = ("/var/lib/presage", "/tmp", "/etc/presage")  # noqa: S108  # a place to refuse, nothing is written there
-# The longest pause between two tries for the Lease, as a multiple of the period.
-_LONGEST_PAUSE = 1.2
+LONGEST_PAUSE = 1.2
+"""The longest pause between two tries for the Lease, as a multiple of the period: replicas that started together must
+not go on asking together."""
 
 
 class Images(SpecModel):
@@ -175,7 +176,7 @@ class LeaderElection(SpecModel):
     @property
     def in_order(self) -> bool:
         """Whether a holder has time to renew, and stops before another replica may start."""
-        longest_pause = self.retry_period_seconds * _LONGEST_PAUSE
+        longest_pause = self.retry_period_seconds * LONGEST_PAUSE
         return self.lease_duration_seconds > self.renew_deadline_seconds > longest_pause
 
 

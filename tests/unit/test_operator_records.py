@@ -407,6 +407,15 @@ def test_a_job_is_kept_as_its_file_would_have_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [(None, ""), ({}, ""), ({"phase": "Serving", "url": "http://a"}, "Serving"), ({"phase": 7}, ""), ("lost", "")],
+    ids=repr,
+)
+def test_a_job_s_phase_is_kept_as_its_status_tells_it(status: object, phase: str) -> None:
+    assert records.job_record({"metadata": head("sp500"), "status": status}).phase == phase
+
+
 def test_a_request_is_as_long_as_the_status_can_tell() -> None:
     made = records.job_record({"metadata": head("sp500", annotations={names.TRAIN_REQUESTED_AT: "x" * 1000})})
     assert made.train_request == "x" * 256
