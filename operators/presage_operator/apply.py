@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import OrderedDict
 from datetime import datetime
@@ -43,7 +42,6 @@ from presage_operator.resources import CLAIMS, PREDICTION_JOBS, RUNS, SERVER_KIN
 from presage_operator.settings import Settings
 
 _MAIN_KINDS = frozenset({"Deployment", "InferenceService"})
-_LOG = logging.getLogger(__name__)
 
 CONTEST_SECONDS = 60.0
 MOST_APPLIES = 6

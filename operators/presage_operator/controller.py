@@ -75,14 +75,11 @@ class Controller:
         for task in (*tasks, *workers):
             task.cancel()
 
-    def resync(self) -> None:
-        """Have every job looked at, those that change before them."""
+    async def _resync(self) -> None:
+        """Have every job looked at once all are known; what changes goes before them."""
+        await self.cluster.wait_until_listed()
         for record in self.cluster.cache.jobs():
             self._queue.add(record.key, resync=True)
-
-    async def _resync(self) -> None:
-        await self.cluster.wait_until_listed()
-        self.resync()
         _LOG.info("everything is listed", extra={"jobs": len(self.cluster.cache)})
 
     def _changed(self, key: Key) -> None:
