@@ -10,7 +10,7 @@ from collections.abc import Callable
 from presage.errors import PresageError
 from presage_operator.client import ApiClient
 from presage_operator.cluster import Cluster
-from presage_operator.errors import ConflictError
+from presage_operator.errors import ConflictError, StillLeavingError
 from presage_operator.metrics import Metrics
 from presage_operator.names import Key
 from presage_operator.queue import WorkQueue
@@ -18,6 +18,7 @@ from presage_operator.reconcile import Reconciler
 from presage_operator.recorder import Recorder
 from presage_operator.settings import Settings
 
+LEAVING_SECONDS = 2.0
 _NEVER_OBSERVED = b"{}"
 _LOG = logging.getLogger(__name__)
 
@@ -110,6 +111,10 @@ class Controller:
             # Another wrote first; what it wrote comes by the watch.
             result = "conflict"
             self._queue.add_after(key, 1.0)
+        except StillLeavingError:
+            # Nobody tells of its end, and it is soon: growing waits would only make it late.
+            result = "waiting"
+            self._queue.add_after(key, LEAVING_SECONDS)
         except PresageError as error:
             result = "error"
             self._failed(key, error, type(error).__name__)
