@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 KUBERNETES_VERSION = "v1.34.4"
@@ -42,7 +43,33 @@ def binaries() -> Path:
     Raises:
         BuildError: There are neither the programs nor a Go toolchain, or the build fails.
     """
-    folder = binaries_path()
+
+    def link(built: Path) -> None:
+        (built / "kubectl").symlink_to("kubernetes")
+
+    return go_programs(binaries_path(), _SOURCE, _PACKAGES, flags=_link_flags(), finish=link)
+
+
+def go_programs(
+    folder: Path,
+    module: Path,
+    packages: Sequence[str],
+    *,
+    flags: str = "-s -w",
+    finish: Callable[[Path], None] = lambda built: None,
+) -> Path:
+    """Return a folder of Go programs; builds them once, where they are not there.
+
+    Args:
+        folder: Where they are, or will be.
+        module: Folder of their go.mod.
+        packages: What to build.
+        flags: For the linker.
+        finish: Called with the folder before it takes its name.
+
+    Raises:
+        BuildError: There are neither the programs nor a Go toolchain, or the build fails.
+    """
     if folder.is_dir():
         return folder
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
@@ -56,12 +83,12 @@ def binaries() -> Path:
         # Built beside and renamed, so that an interrupted build leaves no half of a folder.
         built = Path(scratch) / "built"
         built.mkdir()
-        command = [go, "build", "-trimpath", "-ldflags", _link_flags(), "-o", f"{built}/", *_PACKAGES]
+        command = [go, "build", "-trimpath", "-ldflags", flags, "-o", f"{built}/", *packages]
         environment = os.environ | {"CGO_ENABLED": "0"}
-        done = subprocess.run(command, cwd=_SOURCE, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=module, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"go build failed:\n{done.stderr[-2000:]}")
-        (built / "kubectl").symlink_to("kubernetes")
+        finish(built)
         built.rename(folder)
     return folder
 

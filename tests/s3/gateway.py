@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.binaries import BuildError, cache
+from cluster.binaries import BuildError, cache, go_programs
 
 BUCKET = "lakes"
 KEY = "presage-tests"
@@ -56,26 +53,8 @@ def gateway_binary() -> Path:
         BuildError: There is neither the program nor a Go toolchain, or the build fails.
     """
     content = b"".join((_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    binary = cache() / "bin" / f"versitygw-{hashlib.sha256(content).hexdigest()[:16]}"
-    if binary.is_file():
-        return binary
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        raise BuildError(f"no Go toolchain to build {binary}")
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    with (binary.parent / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=binary.parent) as folder:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if binary.is_file():
-            return binary  # another process built it while this one waited
-        # Built beside and renamed, so that an interrupted build leaves no half of a program.
-        built = Path(folder) / "versitygw"
-        command = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(built), _PACKAGE]
-        environment = os.environ | {"CGO_ENABLED": "0"}
-        done = subprocess.run(command, cwd=_SOURCE, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildError(f"go build failed:\n{done.stderr[-2000:]}")
-        built.replace(binary)
-    return binary
+    folder = cache() / "bin" / f"s3-{hashlib.sha256(content).hexdigest()[:16]}"
+    return go_programs(folder, _SOURCE, (_PACKAGE,)) / "versitygw"
 
 
 @contextmanager
