@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,12 +154,16 @@ def _binary(name: str) -> Path:
 
 
 @contextmanager
-def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
+def control_plane(
+    *, controllers: bool = False, define: Callable[[ControlPlane], None] | None = None
+) -> Iterator[ControlPlane]:
     """Start etcd and kube-apiserver with their data in a temporary folder; stop both and remove it afterwards.
 
     Args:
         controllers: Start kube-controller-manager too. It makes the Pods of Jobs and Deployments, collects objects
             whose owner is gone, and makes service accounts; without a kubelet no Pod ever runs.
+        define: Called before the controllers start. The collector of objects whose owner is gone learns kinds when it
+            starts and every 30 seconds: kinds that it shall know at once are defined here.
 
     Raises:
         ControlPlaneError: The binary cannot be had, or a server does not become ready.
@@ -203,6 +207,8 @@ def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
         stack.callback(server.stop)
         server.start()
         plane = ControlPlane(url, token, certificate, server)
+        if define is not None:
+            define(plane)
         if controllers:
             kubeconfig = folder / "kubeconfig"
             _write_secret(kubeconfig, plane.kubeconfig())

@@ -85,19 +85,21 @@ class OperatedCluster:
 def operated_cluster() -> Iterator[OperatedCluster]:
     """Start the servers and the double; stop them afterwards."""
 
-    async def define(plane: ControlPlane) -> None:
+    with control_plane(controllers=True, define=_define) as plane, tempfile.TemporaryDirectory() as folder:
+        with kubelet_double(plane) as kubelet:
+            yield OperatedCluster(plane, kubelet, Path(folder))
+
+
+def _define(plane: ControlPlane) -> None:
+    async def defined() -> None:
         async with ApiClient(credentials(plane)) as client:
-            made = custom_resource_definition()
-            await client.create(DEFINITIONS, None, made)
+            await client.create(DEFINITIONS, None, custom_resource_definition())
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not await client.serves(PREDICTION_JOBS):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
 
-    with control_plane(controllers=True) as plane, tempfile.TemporaryDirectory() as folder:
-        asyncio.run(define(plane))
-        with kubelet_double(plane) as kubelet:
-            yield OperatedCluster(plane, kubelet, Path(folder))
+    asyncio.run(defined())
 
 
 def credentials(plane: ControlPlane) -> Credentials:
