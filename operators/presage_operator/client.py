@@ -175,14 +175,16 @@ class ApiClient:
         return await self._repeated(_Call("GET", resource, resource.path(namespace, name), {}))
 
     async def pages(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", size: int = 250
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = "", size: int = 250
     ) -> AsyncIterator[Page]:
         """List objects, a page at a time, all as of one version.
 
         Raises:
-            ApiError: As told; GoneError where the list took so long that the server no longer holds its version.
+            ApiError: As told; GoneError where the list took so long that the server no longer holds its version;
+                InvalidError where the server cannot select by one of the fields.
         """
-        query = {"limit": str(size)} | ({"labelSelector": labels} if labels else {})
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(size)} | {name: value for name, value in selectors.items() if value}
         while True:
             content = await self._repeated(_Call("GET", resource, resource.path(namespace), query))
             metadata = cast(JsonObject, content["metadata"])

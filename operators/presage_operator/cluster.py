@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from presage.spec.crd import PHASE_FIELD
 from presage_operator.cache import Cache, Child
 from presage_operator.client import ApiClient, Resource
 from presage_operator.errors import JsonObject
@@ -51,7 +52,7 @@ class Cluster:
         self._client = client
         self._namespaces = namespaces
         self._jobs: Reflector[JobRecord] = Reflector(
-            client, PREDICTION_JOBS, job_record, self.cache.put_job, namespaces=namespaces
+            client, PREDICTION_JOBS, job_record, self.cache.put_job, first=f"{PHASE_FIELD}=", namespaces=namespaces
         )
         self._children: dict[str, Reflected] = {
             "Job": self._reflector("Job", RUNS, run_record, _OWN),

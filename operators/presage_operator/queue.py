@@ -161,6 +161,8 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K | None:
         """Wait for a key and take it, to be given back by `done`; None once the queue is closed."""
+        # Thousands of keys of a resync that need nothing never wait by themselves: others must learn what changes.
+        await asyncio.sleep(0)
         while not self._closed:
             self.tick()
             ready = self._changed or self._resync

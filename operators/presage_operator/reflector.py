@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from presage_operator.client import ApiClient, Backoff, Page, Resource, WatchEvent
-from presage_operator.errors import ApiError, GoneError, JsonObject
+from presage_operator.errors import ApiError, GoneError, InvalidError, JsonObject
 from presage_operator.names import Key
 
 T = TypeVar("T")
@@ -49,6 +49,8 @@ class Reflector(Generic[T]):
         project: Trims an object; what it cannot read is logged and left out.
         on_change: Told of each object that appeared, changed or, with None, is gone.
         labels: Label selector.
+        first: Field selector of those that shall be known before the others; a server that cannot select by it gives
+            all in its own order.
         namespaces: Which namespaces; none for all of the cluster.
         watch_seconds: Length of one watch.
         silence_seconds: Silence after which a watch counts as dead.
@@ -65,6 +67,7 @@ class Reflector(Generic[T]):
         on_change: Callable[[Key, T | None], None],
         *,
         labels: str = "",
+        first: str = "",
         namespaces: Sequence[str] = (),
         watch_seconds: int = 300,
         silence_seconds: float = 90.0,
@@ -78,6 +81,7 @@ class Reflector(Generic[T]):
         self._project = project
         self._on_change = on_change
         self._labels = labels
+        self._first = first
         self._scopes: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
         self._watch_seconds = watch_seconds
         self._silence_seconds = silence_seconds
@@ -163,6 +167,8 @@ class Reflector(Generic[T]):
         self._resume[scope] = first.resource_version
         watch = asyncio.create_task(self._watch(scope))
         try:
+            if self._first:
+                await self._list_first(scope)
             await self._list(scope, first, pages)
         except BaseException:
             self._resume.pop(scope, None)
@@ -188,6 +194,20 @@ class Reflector(Generic[T]):
             async for event in events:
                 self._failures[scope] = 0
                 self._resume[scope] = self._take(scope, event)
+
+    async def _list_first(self, scope: str | None) -> None:
+        """Take in those that go before the others, once the watch is on its way: none is between the two."""
+        pages = self._api.pages(self._resource, scope, labels=self._labels, fields=self._first, size=self._page_size)
+        try:
+            async for page in pages:
+                for item in page.items:
+                    key, version = _identity(item)
+                    if self._is_news(key, version):
+                        self._note(key)
+                        self._keep(key, version, item)
+                await asyncio.sleep(0)
+        except InvalidError:
+            _logger.info("%s cannot be selected by %s here", self._resource.plural, self._first)
 
     async def _list(self, scope: str | None, first: Page, others: AsyncIterator[Page]) -> None:
         seen: set[Key] = set()

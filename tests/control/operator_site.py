@@ -85,9 +85,12 @@ class OperatedCluster:
 def operated_cluster() -> Iterator[OperatedCluster]:
     """Start the servers and the double; stop them afterwards."""
 
-    with control_plane(controllers=True, define=_define) as plane, tempfile.TemporaryDirectory() as folder:
-        with kubelet_double(plane) as kubelet:
-            yield OperatedCluster(plane, kubelet, Path(folder))
+    with (
+        control_plane(controllers=True, define=_define) as plane,
+        kubelet_double(plane) as kubelet,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        yield OperatedCluster(plane, kubelet, Path(folder))
 
 
 def _define(plane: ControlPlane) -> None:

@@ -143,6 +143,29 @@ def test_objects_are_listed_and_their_changes_told(plane: ControlPlane) -> None:
     run(plane, test)
 
 
+def test_those_that_go_first_are_told_before_all_others(plane: ControlPlane) -> None:
+    async def test(here: Site) -> None:
+        for name in ("a", "b", "c", "z"):
+            await here.create(name)
+        async with here.running():
+            await here.create("new")
+            await here.until(("new", ""))
+        assert [name for name, _ in here.told] == ["z", "a", "b", "c", "new"]
+
+    run(plane, test, first="metadata.name=z", page_size=2)
+
+
+def test_a_server_that_cannot_say_who_goes_first_still_tells_of_all(plane: ControlPlane) -> None:
+    async def test(here: Site) -> None:
+        await here.create("a")
+        await here.create("b")
+        async with here.running():
+            assert [name for name, _ in here.told] == ["a", "b"]
+            assert here.reflector.fault is None
+
+    run(plane, test, first="status.phase=")
+
+
 def test_objects_without_the_label_or_of_other_namespaces_are_not_held(plane: ControlPlane) -> None:
     async def test(here: Site) -> None:
         plain: JsonObject = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}}

@@ -96,6 +96,22 @@ def test_a_changed_key_comes_before_those_of_a_resync() -> None:
     run(test)
 
 
+def test_what_is_told_while_a_resync_is_worked_off_goes_before_its_rest() -> None:
+    async def test(queue: WorkQueue[str], clock: HandClock) -> None:
+        for number in range(100):
+            queue.add(f"old-{number}", resync=True)
+        asyncio.get_running_loop().call_soon(queue.add, "new")
+        order = []
+        while queue.depth:
+            key = await queue.get()
+            assert key is not None
+            order.append(key)
+            queue.done(key)
+        assert order.index("new") <= 1
+
+    run(test)
+
+
 @pytest.mark.parametrize(("resyncs", "first"), [((True, False), "held"), ((True, True), "other")])
 def test_a_key_that_changed_while_a_worker_had_it_keeps_its_precedence(resyncs: tuple[bool, ...], first: str) -> None:
     async def test(queue: WorkQueue[str], clock: HandClock) -> None:
