@@ -9,7 +9,7 @@ UV := .uv/bin/uv
 JOB ?= manifests/examples/quickstart.yaml
 WORKDIR ?= .presage
 TESTS ?= tests
-TEST_EXTRAS := --extra train --extra s3 --extra serving --extra kserve --extra operator --extra pipelines
+TEST_EXTRAS := $(addprefix --extra ,train statistics s3 http sql exchange clickhouse dask spark serving kserve operator pipelines)
 
 .PHONY: help
 help: ## List the commands.

@@ -10,10 +10,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from source_case import asked
 
 from presage.errors import DataError
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME, TIMESTAMP, value_columns
 from presage.sources.contract import Table
+from presage.sources.formats import join
 from presage.sources.registry import adapter
 from presage.sources.rows import read_rows, to_rows
 from presage.spec.base import Frequency
@@ -76,7 +78,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
 
 
 def test_rows_keep_the_contract_of_the_frame(source, tmp_path):
-    rows = read_rows(source, frequency=DAY, base=tmp_path).rows
+    rows = read_rows(source, asked(tmp_path, DAY)).rows
     assert rows.columns == [*KEY, "Open", "High", "Low", "Close", "Adj Close", "Volume"]
     assert rows.dtypes == [pl.String, TIMESTAMP, TIMESTAMP, *[pl.Float64] * 6]
     assert rows.select(KEY).null_count().sum_horizontal().item() == 0
@@ -85,14 +87,14 @@ def test_rows_keep_the_contract_of_the_frame(source, tmp_path):
 
 
 def test_rows_are_sorted_and_their_keys_unique(source, tmp_path):
-    keys = read_rows(source, frequency=DAY, base=tmp_path).rows.select(KEY)
+    keys = read_rows(source, asked(tmp_path, DAY)).rows.select(KEY)
     assert keys.height == 5031
     assert_frame_equal(keys, keys.unique().sort(KEY))
 
 
 def test_every_adapter_gives_the_same_rows(source, tmp_path):
     own = sp500()
-    read = read_rows(source, frequency=DAY, base=tmp_path)
+    read = read_rows(source, asked(tmp_path, DAY))
     assert read.duplicates == 0
     assert read.dropped == 0
     assert read.rows[TIME].dt.date().to_list() == own["Date"].to_list()
@@ -100,8 +102,8 @@ def test_every_adapter_gives_the_same_rows(source, tmp_path):
 
 
 def test_reading_twice_gives_equal_rows(source, tmp_path):
-    first = read_rows(source, frequency=DAY, base=tmp_path)
-    assert_frame_equal(first.rows, read_rows(source, frequency=DAY, base=tmp_path).rows)
+    first = read_rows(source, asked(tmp_path, DAY))
+    assert_frame_equal(first.rows, read_rows(source, asked(tmp_path, DAY)).rows)
 
 
 @pytest.mark.parametrize(("zone", "hours"), [("UTC", {24}), ("America/New_York", {23, 24, 25})])
@@ -109,7 +111,7 @@ def test_a_row_is_known_a_lag_after_the_end_of_its_day(source, tmp_path, zone, h
     late = source.model_copy(
         update={"availability": source.availability.model_copy(update={"lag": "2d"}), "time_zone": zone}
     )
-    rows = read_rows(late, frequency=DAY, base=tmp_path).rows
+    rows = read_rows(late, asked(tmp_path, DAY)).rows
     lengths = (rows[KNOWN_AT] - rows[TIME] - timedelta(days=2)).unique()
     assert {length.total_seconds() / 3600 for length in lengths} <= hours
     local = rows[TIME].dt.convert_time_zone(zone)
@@ -118,14 +120,14 @@ def test_a_row_is_known_a_lag_after_the_end_of_its_day(source, tmp_path, zone, h
 
 
 def test_the_order_of_the_source_does_not_matter(source, tmp_path):
-    table = adapter(source).read(source, tmp_path)
+    table = join(list(adapter(source).read(source, asked(tmp_path))), source)
     shuffled = Table(table.data.sample(fraction=1.0, shuffle=True, seed=7), table.parts, table.time)
     assert not shuffled.data.equals(table.data)
     assert_frame_equal(to_rows(source, shuffled, frequency=DAY).rows, to_rows(source, table, frequency=DAY).rows)
 
 
 def test_every_row_of_the_table_has_a_place(source, tmp_path):
-    table = adapter(source).read(source, tmp_path)
+    table = join(list(adapter(source).read(source, asked(tmp_path))), source)
     assert sum(part.rows for part in table.parts) == table.data.height
     places = [table.where(row) for row in (0, 1, table.data.height - 1)]
     assert len(set(places)) == 3
@@ -135,7 +137,7 @@ def test_every_row_of_the_table_has_a_place(source, tmp_path):
 
 def test_columns_are_renamed_and_the_others_left_out(source, tmp_path):
     mapped = source.model_copy(update={"columns": {"traded": "Volume", "price": "Close"}})
-    rows = read_rows(mapped, frequency=DAY, base=tmp_path).rows
+    rows = read_rows(mapped, asked(tmp_path, DAY)).rows
     assert value_columns(rows) == ["traded", "price"]
     assert rows["price"].to_list() == sp500()["Close"].to_list()
 
@@ -151,6 +153,6 @@ def test_columns_are_renamed_and_the_others_left_out(source, tmp_path):
 )
 def test_a_missing_column_is_named_with_its_source_and_field(source, tmp_path, update, words):
     with pytest.raises(DataError) as raised:
-        read_rows(source.model_copy(update=update), frequency=DAY, base=tmp_path)
+        read_rows(source.model_copy(update=update), asked(tmp_path, DAY))
     for word in ("source 'sp500'", "no column", *words):
         assert word in str(raised.value)

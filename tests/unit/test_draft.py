@@ -15,6 +15,7 @@ from arch.data import sp500, vix
 from commands import presage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from source_case import asked
 
 from presage.draft.job import draft_job
 from presage.draft.table import least_rows
@@ -212,7 +213,7 @@ def test_how_times_are_written_is_found(form: str, times: pl.Series, expected: s
     text, job = draft(tmp_path, table(cells(times, form)))
     source = job.spec.sources[0]
     assert (source.time_format, source.time_unit) == (expected, None)
-    rows = read_rows(source, frequency=parse_frequency(job.spec.frequency), base=tmp_path).rows
+    rows = read_rows(source, asked(tmp_path, parse_frequency(job.spec.frequency))).rows
     assert rows["time"].dt.replace_time_zone(None).to_list() == times.cast(pl.Datetime("us")).to_list()
     if expected and "%m" in expected[:6] and "%d" in expected[:6] and expected[:2] != "%Y":
         assert "cannot be read the other way" in comment(text, "timeFormat")
@@ -261,7 +262,7 @@ def test_days_are_those_of_the_zone_that_the_times_tell(zone: str, kind: str, tm
         data.write_parquet(path)
     job = parse_job(draft_job(path, relative_to=tmp_path), "draft")
     assert job.spec.sources[0].time_zone == zone
-    rows = read_rows(job.spec.sources[0], frequency=parse_frequency(job.spec.frequency), base=tmp_path).rows
+    rows = read_rows(job.spec.sources[0], asked(tmp_path, parse_frequency(job.spec.frequency))).rows
     assert rows["time"].to_list() == midnights.dt.convert_time_zone("UTC").to_list()
 
 
@@ -417,7 +418,7 @@ def test_a_column_that_the_lake_cannot_hold_is_left_out_and_named(tmp_path: Path
     source = job.spec.sources[0]
     assert source.columns == {"close": "close"}
     assert "'Time'" in comment(text, "columns")
-    rows = read_rows(source, frequency=parse_frequency("1d"), base=tmp_path).rows
+    rows = read_rows(source, asked(tmp_path, parse_frequency("1d"))).rows
     assert rows.columns == ["series", "time", "known_at", "close"]
 
 
@@ -504,7 +505,7 @@ def test_names_are_made_of_the_name_of_the_file(file: str, source: str, job: str
     drafted = parse_job(draft_job(tmp_path / file, relative_to=tmp_path), file)
     assert (drafted.spec.sources[0].name, drafted.metadata.name) == (source, job)
     assert drafted.spec.sources[0].file.uri == file
-    assert read_rows(drafted.spec.sources[0], frequency=parse_frequency("1d"), base=tmp_path).rows.height == len(DAYS)
+    assert read_rows(drafted.spec.sources[0], asked(tmp_path, parse_frequency("1d"))).rows.height == len(DAYS)
 
 
 ODD = [
@@ -554,7 +555,7 @@ def test_whatever_columns_are_called_the_draft_reads_back_and_finds_them(
     assert source.time == data.columns[0]
     found = source.columns.get(target, target)
     assert found in data.columns[1:]
-    rows = read_rows(source, frequency=parse_frequency(job.spec.frequency), base=tmp_path).rows
+    rows = read_rows(source, asked(tmp_path, parse_frequency(job.spec.frequency))).rows
     assert rows[target].to_list() == data[found].to_list()
 
 

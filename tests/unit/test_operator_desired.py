@@ -191,6 +191,29 @@ def test_a_lake_in_a_bucket_needs_no_volume_and_takes_its_keys_from_a_secret() -
     assert lake_claim(JOB, uid=UID, settings=BUCKET) is None
 
 
+def test_a_run_is_given_the_secrets_that_its_job_names_and_no_other() -> None:
+    sources = [
+        {"name": "sp500", "dataset": {"name": "arch/sp500"}, "availability": {"lag": "0s"}},
+        {
+            "name": "rate",
+            "http": {"url": "https://rates.example/?key={secret:api_key}", "secretRef": {"name": "fred-key"}},
+            "availability": {"lag": "1d"},
+        },
+    ]
+    sinks = [{"name": "desk", "sql": {"uri": "postgresql://db/desk", "secretRef": {"name": "desk", "key": "password"}}}]
+    job = with_spec(sources=sources, sinks=sinks)
+    taken = [
+        {"prefix": "FRED_KEY_", "secretRef": {"name": "fred-key"}},
+        {"prefix": "DESK_", "secretRef": {"name": "desk"}},
+    ]
+    (container,) = pod(made(job))["containers"]
+    assert container["envFrom"] == taken
+    (container,) = pod(made(job, settings=BUCKET))["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "lake"}}, *taken]
+    (container,) = pod(made())["containers"]
+    assert "envFrom" not in container
+
+
 def test_data_volumes_are_only_read() -> None:
     settings = Settings.model_validate({"dataVolumes": [{"claimName": "market", "mountPath": "/data"}]})
     spec = pod(made(settings=settings))

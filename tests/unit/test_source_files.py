@@ -13,10 +13,12 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from source_case import asked
 
 from presage.errors import DataError
 from presage.frame import TIME, value_columns
-from presage.sources.file import read
+from presage.sources.file import tables
+from presage.sources.formats import join
 from presage.sources.rows import SourceRows, read_rows
 from presage.spec.base import Frequency
 from presage.spec.sources import Source
@@ -39,7 +41,7 @@ def declare(uri: str, **options: object) -> Source:
 
 
 def rows_of(folder: Path, uri: str, **options: object) -> SourceRows:
-    return read_rows(declare(uri, **options), frequency=Frequency(1, "d"), base=folder)
+    return read_rows(declare(uri, **options), asked(folder, Frequency(1, "d")))
 
 
 def refusal(folder: Path, uri: str, **options: object) -> str:
@@ -112,7 +114,8 @@ def test_many_files_are_read_in_the_order_of_their_names(tmp_path):
     read_back = rows_of(tmp_path, "2020/**/*.csv")
     assert read_back.rows["Close"].to_list() == [2.0, 4.0, 20.0, 7.0]
     assert read_back.duplicates == 1
-    assert [part.name for part in read(declare("2020/**/*.csv"), tmp_path).parts] == ["2020/1.csv", "2020/b/2.csv"]
+    read = join(list(tables(declare("2020/**/*.csv"), tmp_path)), declare("2020/**/*.csv"))
+    assert [part.name for part in read.parts] == ["2020/1.csv", "2020/b/2.csv"]
 
 
 def test_an_error_names_the_one_of_many_files(tmp_path):

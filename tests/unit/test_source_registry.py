@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from source_case import asked
 
 from presage.errors import DataError, JobError, MissingExtraError, NotSupportedError
 from presage.sources.dataset import DATASETS
@@ -40,7 +41,7 @@ def test_every_kind_has_an_adapter_or_says_that_it_has_none(kind):
         assert callable(adapter(declare(kind)).read)
         return
     with pytest.raises(NotSupportedError) as raised:
-        read_rows(declare(kind), frequency=DAY, base=CWD)
+        read_rows(declare(kind), asked(CWD))
     for word in ("source 'btc'", repr(kind), "dataset and file", "--source btc=FILE.csv"):
         assert word in str(raised.value)
 
@@ -120,7 +121,7 @@ def test_a_replaced_live_source_is_read_from_the_file(shared_data):
     told = declare("http", time="Date", columns={"Close": "Close"})
     told = told.model_copy(update={"http": told.http.model_copy(update={"delimiter": ","})})
     replaced = override(told, "kraken_daily/Kraken_BTCUSD_d.csv", cwd=shared_data)
-    assert read_rows(replaced, frequency=DAY, base=Path("/")).rows.height == 2191
+    assert read_rows(replaced, asked(Path("/"))).rows.height == 2191
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_replaced_live_source_is_read_from_the_file(shared_data):
 @pytest.mark.parametrize("time", ["time", "Date"])
 def test_every_data_set_can_be_read_with_and_without_naming_its_time(name, rows, columns, time):
     frequency = Frequency(1, "mo") if name == "arch/core-cpi" else DAY
-    read_back = read_rows(declare("dataset", dataset={"name": name}, time=time), frequency=frequency, base=CWD)
+    read_back = read_rows(declare("dataset", dataset={"name": name}, time=time), asked(CWD, frequency))
     assert read_back.rows.height == rows
     assert read_back.rows.columns[3:] == columns
     assert (read_back.duplicates, read_back.dropped) == (0, 0)
@@ -144,7 +145,7 @@ def test_every_data_set_can_be_read_with_and_without_naming_its_time(name, rows,
 
 def test_an_unknown_data_set_is_refused_with_the_nearest_name():
     with pytest.raises(DataError) as raised:
-        read_rows(declare("dataset", dataset={"name": "arch/spx500"}), frequency=DAY, base=CWD)
+        read_rows(declare("dataset", dataset={"name": "arch/spx500"}), asked(CWD))
     for word in ("source 'btc'", "'arch/spx500'", "did you mean 'arch/sp500'?", *DATASETS):
         assert word in str(raised.value)
 
@@ -152,4 +153,4 @@ def test_an_unknown_data_set_is_refused_with_the_nearest_name():
 def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "arch.data.sp500", None)
     with pytest.raises(MissingExtraError, match=r"source 'btc'.*package arch.*presage\[train\]"):
-        read_rows(declare("dataset"), frequency=DAY, base=CWD)
+        read_rows(declare("dataset"), asked(CWD))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from source_case import asked
 
 from presage.errors import DataError
 from presage.frame import KNOWN_AT, SERIES, TIME, TIMESTAMP, value_columns
@@ -435,7 +436,7 @@ def test_a_line_is_counted_right_below_cells_with_line_breaks(tmp_path):
         'banner\n\nDate,note,Close\n2020-03-01,"two\nlines",1\n2020-03-02,,x\n2020-03-03,,3\n'
     )
     with pytest.raises(DataError, match=r"line 6, column 'Close': 'x' is no number"):
-        read_rows(declare(file={"uri": "prices.csv", "skipRows": 1}), frequency=parse_frequency("1d"), base=tmp_path)
+        read_rows(declare(file={"uri": "prices.csv", "skipRows": 1}), asked(tmp_path, parse_frequency("1d")))
 
 
 # Real data
@@ -443,7 +444,7 @@ def test_a_line_is_counted_right_below_cells_with_line_breaks(tmp_path):
 
 def test_kraken_has_a_banner_and_its_newest_row_first(shared_data):
     kraken = declare(file={"uri": "kraken_daily/Kraken_BTCUSD_d.csv", "skipRows": 1})
-    read_back = read_rows(kraken, frequency=parse_frequency("1d"), base=shared_data)
+    read_back = read_rows(kraken, asked(shared_data, parse_frequency("1d")))
     assert (read_back.rows.height, read_back.duplicates, read_back.dropped) == (2191, 0, 0)
     assert value_columns(read_back.rows) == ["Open", "High", "Low", "Close", "Volume BTC", "Volume USD"]
     assert read_back.rows.select(TIME, "Open", "Close").row(-1) == (at("2019-10-17"), 8000.0, 8030.3)
@@ -457,7 +458,7 @@ def test_bitfinex_has_close_before_high_and_counts_milliseconds(shared_data):
         timeUnit="ms",
         columns={"open": "open", "high": "high", "low": "low", "close": "close"},
     )
-    read_back = read_rows(bitfinex, frequency=parse_frequency("1m"), base=shared_data)
+    read_back = read_rows(bitfinex, asked(shared_data, parse_frequency("1m")))
     assert (read_back.rows.height, read_back.duplicates, read_back.dropped) == (366710, 0, 0)
     with gzip.open(shared_data / "bitfinex_1m" / "bitfinex_BTCUSD_1m_2015.csv.gz", "rt") as lines:
         first = next(csv.DictReader(lines))
@@ -471,7 +472,7 @@ def test_bitfinex_has_close_before_high_and_counts_milliseconds(shared_data):
 
 def test_the_blank_days_of_eth_become_gaps(shared_data):
     eth = declare(file={"uri": "yahoo_macro_daily/garve_ETH-USD.csv.gz"})
-    read_back = read_rows(eth, frequency=parse_frequency("1d"), base=shared_data)
+    read_back = read_rows(eth, asked(shared_data, parse_frequency("1d")))
     assert (read_back.rows.height, read_back.dropped) == (2298, 0)
     steps = read_back.rows[TIME].diff().drop_nulls()
     assert (steps > timedelta(days=1)).sum() > 0
@@ -480,7 +481,7 @@ def test_the_blank_days_of_eth_become_gaps(shared_data):
 
 def test_the_blanks_of_fred_are_no_rows(shared_data):
     fred = declare(file={"uri": "fred_macro/DGS10_to2023.csv.gz"}, time="date", availability={"lag": "1d"})
-    rows = read_rows(fred, frequency=parse_frequency("1d"), base=shared_data).rows
+    rows = read_rows(fred, asked(shared_data, parse_frequency("1d"))).rows
     with gzip.open(shared_data / "fred_macro" / "DGS10_to2023.csv.gz", "rt") as lines:
         told = [row for row in csv.DictReader(lines) if row["value"]]
     assert rows["value"].to_list() == [float(row["value"]) for row in told]
@@ -501,11 +502,11 @@ def test_the_47_broken_rows_of_the_vix_are_named_or_dropped(shared_data):
     ]
     assert len(broken) == 47
     with pytest.raises(DataError) as raised:
-        read_rows(vix, frequency=parse_frequency("1d"), base=shared_data)
+        read_rows(vix, asked(shared_data, parse_frequency("1d")))
     assert f"source 'vix', vix_cboe/vix-daily_to2023.csv.gz, line {broken[0]}, column 'OPEN'" in str(raised.value)
     assert "46 more rows" in str(raised.value)
     drop = vix.model_copy(update={"invalid_rows": "Drop"})
-    read_back = read_rows(drop, frequency=parse_frequency("1d"), base=shared_data)
+    read_back = read_rows(drop, asked(shared_data, parse_frequency("1d")))
     assert (read_back.dropped, read_back.rows.height) == (47, len(told) - 47)
 
 
@@ -513,11 +514,11 @@ def test_a_panel_of_stocks_has_a_series_a_ticker(shared_data):
     stocks = declare(
         file={"uri": "sp500_stocks_5yr/sp500_stocks_5yr.csv.gz"}, time="date", series="Name", invalidRows="Drop"
     )
-    read_back = read_rows(stocks, frequency=parse_frequency("1d"), base=shared_data)
+    read_back = read_rows(stocks, asked(shared_data, parse_frequency("1d")))
     assert read_back.rows[SERIES].n_unique() == 134
     assert read_back.dropped == 1
     with pytest.raises(DataError, match="`series`"):
-        read_rows(stocks.model_copy(update={"series": None}), frequency=parse_frequency("1d"), base=shared_data)
+        read_rows(stocks.model_copy(update={"series": None}), asked(shared_data, parse_frequency("1d")))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from presage.frame import value_columns
 from presage.sources import file
 from presage.sources.columns import value_numbers
 from presage.sources.contract import Table
+from presage.sources.formats import join
 from presage.sources.rows import SourceRows, to_rows
 from presage.spec.base import Frequency
 from presage.spec.evaluation import Evaluation
@@ -124,7 +125,7 @@ def least_rows(frequency: Frequency) -> int:
 
 def _fetch(source: Source, base: Path, name: str) -> Table:
     """Return the table with its file's bare name: the path is in the job already."""
-    fetched = file.read(source, base)
+    fetched = join(list(file.tables(source, base)), source)
     return replace(fetched, parts=tuple(replace(part, name=name) for part in fetched.parts))
 
 
@@ -146,7 +147,7 @@ def _values(source: Source, fetched: Table, names: dict[str, str], frequency: Fr
     data = fetched.data.select(source.time, *names).rename(names)
     table = Table(data, fetched.parts)
     try:
-        value_numbers(source, table, source.time)
+        value_numbers(source, table)
     except DataError as error:
         unnamed = fetched.data.width - 1 - len(names)
         aside = f", {unnamed} without a name or with one of over {LONGEST_COLUMN} characters aside" if unnamed else ""

@@ -29,14 +29,20 @@ def time_column(source: Source, table: Table) -> str:
     return source.time
 
 
-def needed_columns(source: Source, time: str) -> dict[str, str]:
+def series_column(source: Source, table: Table) -> str | None:
+    """Return the name of the column that tells series apart: the job's, or else the table's own, if it has one."""
+    return source.series if source.series is not None else table.series
+
+
+def needed_columns(source: Source, table: Table) -> dict[str, str]:
     """Return the columns that a source cannot do without, each with the job's field that asks for it."""
     needed = dict.fromkeys(source.columns.values(), "columns")
-    if source.series is not None:
-        needed[source.series] = "series"
+    series = series_column(source, table)
+    if series is not None:
+        needed[series] = "series"
     if source.availability.column is not None:
         needed[source.availability.column] = "availability.column"
-    return needed | {time: "time"}
+    return needed | {time_column(source, table): "time"}
 
 
 def require_columns(source: Source, needed: Mapping[str, str], present: Iterable[str], place: str) -> None:
@@ -88,7 +94,7 @@ def read_numbers(cells: pl.Series) -> Numbers:
     return Numbers(cells.name, cells, values.fill_nan(None), unread)
 
 
-def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]:
+def value_numbers(source: Source, table: Table) -> dict[str, Numbers]:
     """Return the value columns of a table under the names that they shall have, in the job's order.
 
     Without `columns` these are, under their own names, all numeric columns and all text columns most of whose cells
@@ -100,7 +106,7 @@ def value_numbers(source: Source, table: Table, time: str) -> dict[str, Numbers]
     """
     data = table.data
     place = table.parts[0].name if table.parts else "the table"
-    needed = needed_columns(source, time)
+    needed = needed_columns(source, table)
     require_columns(source, needed, data.columns, place)
     if source.columns:
         for column in source.columns.values():

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
-from presage.spec.sources import Source
+from presage.sources.secrets import environment_secret
+from presage.spec.base import Frequency, parse_frequency
+from presage.spec.sources import SecretRef, Source
+
+NOTHING_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a source, and what an adapter may use to get it.
+
+    Attributes:
+        base: Folder that relative paths start from, usually the job file's.
+        frequency: The job's frequency, which is the rows' own where the source does not say another.
+        end: Moment of the run, UTC: rows whose period starts then or later are not asked for.
+        start: Rows whose period starts earlier are not asked for; None for a read that goes on at the bookmark, or has
+            all from the beginning where there is none. An adapter that cannot ask for a span gives all it has.
+        bookmark: What the last table of an earlier read of this source left; empty where there was none.
+        secret: Gives the keys and values of a secret; raises JobError where it is not there.
+        sleep: Waits for so many seconds.
+    """
+
+    base: Path
+    frequency: Frequency
+    end: datetime
+    start: datetime | None = None
+    bookmark: str = ""
+    secret: Callable[[SecretRef], Mapping[str, str]] = environment_secret
+    sleep: Callable[[float], None] = time.sleep
+
+    def period(self, source: Source) -> Frequency:
+        """Return the length of a row's period."""
+        return self.frequency if source.frequency is None else parse_frequency(source.frequency)
 
 
 @dataclass(frozen=True)
@@ -35,11 +70,16 @@ class Table:
             "no value" are null.
         parts: Where the rows come from, in their order; their `rows` sum to the height of `data`.
         time: The column that holds the time where the job leaves `time` at its default; None where only the job knows.
+        series: The column that tells series apart where the job leaves `series` out; None for one series.
+        bookmark: Where a later read goes on once these rows are kept, in the adapter's own words, such as the last
+            value of a growing column; empty where every read is of all.
     """
 
     data: pl.DataFrame
     parts: tuple[Part, ...]
     time: str | None = None
+    series: str | None = None
+    bookmark: str = ""
 
     def where(self, row: int) -> str:
         """Return the place of a row (from 0) of `data`, such as `prices.csv, line 7` or `prices.parquet, row 6`."""
@@ -54,15 +94,16 @@ class Table:
 class Adapter(Protocol):
     """How the rows of one kind of source are fetched; a module with a function `read` is one."""
 
-    def read(self, source: Source, base: Path) -> Table:
-        """Fetch the table of a source of this adapter's kind.
+    def read(self, source: Source, request: Request) -> Iterator[Table]:
+        """Fetch the rows of a source of this adapter's kind, a table at a time.
 
-        Args:
-            source: The source.
-            base: Folder that relative paths start from, usually the job file's.
+        Each table fits into memory together with what it was made of. Tables of a source that is asked for spans come
+        in the order of time, each with its bookmark, so that a read that is broken off goes on behind the last table
+        that was kept. A source that has nothing new gives no table.
 
         Raises:
             DataError: What the source names does not exist or cannot be read as declared.
+            JobError: A secret is not there.
             MissingExtraError: The adapter needs a package that is not installed.
             SourceUnavailableError: The source does not answer.
         """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
 
 import polars as pl
 
 from presage.errors import DataError, MissingExtraError
-from presage.sources.contract import Part, Table
+from presage.sources.contract import Part, Request, Table
 from presage.spec.sources import Source
 
 DATASETS = {
@@ -22,12 +22,12 @@ DATASETS = {
 """The data sets by name, and the module whose `load` gives each as a pandas frame with a daily or monthly index."""
 
 
-def read(source: Source, base: Path) -> Table:  # noqa: ARG001  # every adapter has this signature
-    """Load the data set; its time column is its index, `Date`, which holds dates.
+def read(source: Source, request: Request) -> Iterator[Table]:  # noqa: ARG001  # every adapter has this signature
+    """Load the data set, one table; its time column is its index, `Date`, which holds dates.
 
     Args:
         source: A source of kind `dataset`.
-        base: Not used: a data set lies in its package.
+        request: Not used: a data set lies in its package, and is read whole.
 
     Raises:
         DataError: There is no such data set.
@@ -54,4 +54,4 @@ def read(source: Source, base: Path) -> Table:  # noqa: ARG001  # every adapter 
     days = pl.Series(time, loaded.index.to_numpy()).cast(pl.Date)
     values = [pl.Series(str(column), loaded[column].to_numpy()) for column in loaded.columns]
     data = pl.DataFrame([days, *values])
-    return Table(data, (Part(name, data.height),), time=time)
+    yield Table(data, (Part(name, data.height),), time=time)

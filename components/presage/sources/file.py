@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from presage.errors import DataError
-from presage.sources.contract import Table
-from presage.sources.formats import join, parse
+from presage.sources.contract import Request, Table
+from presage.sources.formats import parse
 from presage.spec.sources import Source
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _FILE = re.compile(r"^file://(localhost)?(?=/)", re.IGNORECASE)
 
 
-def read(source: Source, base: Path) -> Table:
-    """Read the file, or all files that match, in the order of their names.
+def read(source: Source, request: Request) -> Iterator[Table]:
+    """Read the file, or all files that match; see `tables`."""
+    return tables(source, request.base)
+
+
+def tables(source: Source, base: Path) -> Iterator[Table]:
+    """Read the file, or all files that match, in the order of their names; each is a table.
 
     Args:
         source: A source of kind `file`.
@@ -32,14 +38,13 @@ def read(source: Source, base: Path) -> Table:
     place = f"source {source.name!r}, {options.uri}"
     base = base.resolve()
     try:
-        files = _matches(_location(options.uri, base, place), place)
-        contents = [(_shown(file, base), file.read_bytes()) for file in files]
+        for file in _matches(_location(options.uri, base, place), place):
+            yield parse(file.read_bytes(), _shown(file, base), options, source)
     except PermissionError as error:
         problem = f"{place}: not allowed to read {error.filename}."
         raise DataError(problem, "Give yourself the right to read it (chmod, chown).") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{place}: cannot be read ({error}).", "Check the path.") from error
-    return join([parse(content, name, options, source) for name, content in contents], source)
 
 
 def _location(uri: str, base: Path, place: str) -> Path:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from presage.errors import DataError
-from presage.sources.columns import needed_columns, require_columns, time_column
+from presage.sources.columns import needed_columns, require_columns
 from presage.sources.contract import Part, Table
 from presage.spec.sources import Source, TableOptions
 
@@ -46,15 +46,15 @@ def parse(content: bytes, name: str, options: TableOptions, source: Source) -> T
 
 
 def join(tables: Sequence[Table], source: Source) -> Table:
-    """Return the rows of several files below each other; the order of columns may differ.
+    """Return the rows of several tables of a source, one at least, below each other; the order of columns may differ.
 
     Raises:
-        DataError: A file lacks a column that the source needs or, without `columns`, one that another file has.
+        DataError: A table lacks a column that the source needs or, without `columns`, one that another one has.
     """
     first = tables[0]
     if len(tables) == 1:
         return first
-    needed = needed_columns(source, time_column(source, first))
+    needed = needed_columns(source, first)
     for table in tables:
         name, present = table.parts[0].name, table.data.columns
         require_columns(source, needed, present, name)
@@ -71,7 +71,8 @@ def join(tables: Sequence[Table], source: Source) -> Table:
             f"source {source.name!r}: a column is of different types in its files: {error}.",
             "Write it with one type in all files.",
         ) from error
-    return Table(data, tuple(part for table in tables for part in table.parts), first.time)
+    parts = tuple(part for table in tables for part in table.parts)
+    return Table(data, parts, first.time, first.series, tables[-1].bookmark)
 
 
 def _unpack(content: bytes, place: str) -> bytes:

@@ -22,17 +22,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
 from operator import or_
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
 from presage.errors import DataError
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME
-from presage.sources.columns import time_column, value_numbers
-from presage.sources.contract import Table
+from presage.sources.columns import series_column, time_column, value_numbers
+from presage.sources.contract import Request, Table
 from presage.sources.duplicates import last_of_each_key, refuse_contradictions
 from presage.sources.faults import Fault, number_faults, rows_to_drop
+from presage.sources.formats import join
 from presage.sources.periods import DAY, one_period_later, period_ends, period_starts
 from presage.sources.quotes import quoted
 from presage.sources.registry import adapter
@@ -57,13 +57,8 @@ class SourceRows:
     dropped: int
 
 
-def read_rows(source: Source, *, frequency: Frequency, base: Path) -> SourceRows:
-    """Read a source.
-
-    Args:
-        source: The source.
-        frequency: The job's frequency, which is the rows' own where the source does not say another.
-        base: Folder that relative paths start from.
+def read_rows(source: Source, request: Request) -> SourceRows:
+    """Read a source that fits into memory, whole.
 
     Raises:
         DataError: The source's data cannot be used as declared.
@@ -71,16 +66,28 @@ def read_rows(source: Source, *, frequency: Frequency, base: Path) -> SourceRows
         NotSupportedError: The source's kind has no adapter yet.
         SourceUnavailableError: The source does not answer.
     """
-    return to_rows(source, adapter(source).read(source, base), frequency=frequency)
+    tables = list(adapter(source).read(source, request))
+    if not tables:
+        raise DataError(f"source {source.name!r}: it gave no rows.", "Check that it has rows of the span asked for.")
+    return to_rows(source, join(tables, source), frequency=request.frequency)
 
 
 def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows:
-    """Return a fetched table as rows; arguments and errors are those of `read_rows`."""
+    """Return a fetched table as rows.
+
+    Args:
+        source: The source.
+        table: What its adapter fetched.
+        frequency: The job's frequency, which is the rows' own where the source does not say another.
+
+    Raises:
+        DataError: The table cannot be used as declared.
+    """
     _require_zone(source)
     period = frequency if source.frequency is None else parse_frequency(source.frequency)
     _require_rows(source, table, table.data.height > 0, "there are no rows")
     time = time_column(source, table)
-    numbers = value_numbers(source, table, time)
+    numbers = value_numbers(source, table)
     present = reduce(or_, (column.values.is_not_null() | column.unread for column in numbers.values()))
     _require_rows(source, table, present.any(), "no row has a value")
     places = present.arg_true()
@@ -89,7 +96,7 @@ def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows
         return table.where(places[row])
 
     numbers = {name: column.filter(present) for name, column in numbers.items()}
-    labels = _read_labels(source, table.data.filter(present), time, where)
+    labels = _read_labels(source, table.data.filter(present), time, series_column(source, table), where)
     dropped = rows_to_drop([*number_faults(numbers), *labels.faults], source, where)
     starts = _starts(labels.time, period, source)
     known_at = _known_at(labels, starts, period, source=source, dropped=dropped, where=where)
@@ -112,13 +119,13 @@ class _Labels:
     faults: tuple[Fault, ...]
 
 
-def _read_labels(source: Source, data: pl.DataFrame, time: str, where: Where) -> _Labels:
+def _read_labels(source: Source, data: pl.DataFrame, time: str, column: str | None, where: Where) -> _Labels:
     times = read_moments(data[time], source, where)
     faults = [_unread_times(data[time], times, source)]
     series = pl.Series([source.name]).new_from_index(0, data.height)
-    if source.series is not None:
-        series = data[source.series].cast(pl.String)
-        faults.append(Fault(source.series, series.fill_null("") == "", lambda _: "the row names no series"))
+    if column is not None:
+        series = data[column].cast(pl.String)
+        faults.append(Fault(column, series.fill_null("") == "", lambda _: "the row names no series"))
     published = None
     if source.availability.column is not None:
         published = read_moments(data[source.availability.column], source, where)

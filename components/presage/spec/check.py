@@ -13,8 +13,10 @@ from pydantic import JsonValue
 from presage.errors import Problem
 from presage.spec.base import parse_frequency
 from presage.spec.cron import parse_cron
+from presage.spec.evaluation import CLASSIFICATION_METRICS
 from presage.spec.faults import Fault
-from presage.spec.job import PredictionJob
+from presage.spec.job import PredictionJob, PredictionJobSpec
+from presage.spec.models import TASK_MODELS
 from presage.spec.places import Place, select
 from presage.spec.references import reference_faults
 from presage.spec.words import nearest, show
@@ -32,6 +34,7 @@ _SETS = (
     "spec.features.*.*.sources",
     "spec.evaluation.intervals.levels",
     "spec.sources.*.exchange.symbols",
+    "spec.sources.*.http.symbols",
 )
 
 
@@ -39,9 +42,9 @@ def check_references(job: PredictionJob) -> list[Problem]:
     """Return what does not agree inside a job, without lines; nothing where all does.
 
     Looked at: names of sources, models and sinks are unique; the target and the features name declared sources, and
-    columns that these keep; the coverage to be held is one of the intervals' levels; time zones exist; schedules are
-    cron's; the target's rows are no coarser than its bars; the horizon ends within a century; lists that stand for
-    sets repeat nothing; addresses hold no credentials.
+    columns that these keep; models and metric fit the task; the coverage to be held is one of the intervals' levels;
+    time zones exist; schedules are cron's; the target's rows are no coarser than its bars; the horizon ends within a
+    century; lists that stand for sets repeat nothing; addresses hold no credentials.
     """
     content = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     return [fault.problem() for fault in (*document_faults(content), *relation_faults(job))]
@@ -68,6 +71,7 @@ def relation_faults(job: PredictionJob) -> Iterator[Fault]:
     if level not in levels:
         allowed = f"one of evaluation.intervals.levels: {', '.join(map(str, levels))}"
         yield Fault(("spec", "promotion", "coverage", "level"), show(level), allowed)
+    yield from _task_faults(spec)
     frequency = parse_frequency(spec.frequency)
     if frequency.approximate * spec.target.horizon > _FARTHEST:
         yield Fault(("spec", "target", "horizon"), show(spec.target.horizon), "a horizon that ends within a century")
@@ -77,6 +81,28 @@ def relation_faults(job: PredictionJob) -> Iterator[Fault]:
             if rows.approximate > frequency.approximate:
                 allowed = f"the job's frequency, {frequency}, or a finer one: bars are made of finer rows, not coarser"
                 yield Fault(("spec", "sources", number, "frequency"), show(source.frequency), allowed)
+
+
+def _task_faults(spec: PredictionJobSpec) -> Iterator[Fault]:
+    """Give what a job says that its task does not take."""
+    metric, target = spec.evaluation.metric, spec.target
+    if (metric in CLASSIFICATION_METRICS) != (spec.task == "Classification"):
+        names = " or ".join(CLASSIFICATION_METRICS)
+        allowed = names if spec.task == "Classification" else f"another metric: {names} is for task Classification"
+        yield Fault(("spec", "evaluation", "metric"), show(metric), allowed)
+    taken = TASK_MODELS[spec.task]
+    for number, model in enumerate(spec.models):
+        if model.name not in taken:
+            allowed = f"a model that task {spec.task} takes: {', '.join(taken)}"
+            yield Fault(("spec", "models", number, "name"), show(model.name), allowed, nearest(model.name, taken))
+    if spec.is_tabular and target.horizon != 1:
+        yield Fault(("spec", "target", "horizon"), show(target.horizon), f"1 for task {spec.task}")
+    if spec.is_tabular and target.transform != "Level":
+        yield Fault(("spec", "target", "transform"), show(target.transform), f"Level for task {spec.task}")
+    if spec.task != "Classification":
+        for name, value in (("above", target.above), ("relativeTo", target.relative_to)):
+            if value is not None:
+                yield Fault(("spec", "target", name), show(value), "left out: it is for task Classification")
 
 
 def _zone_fault(place: Place, value: str) -> Iterator[Fault]:
@@ -117,7 +143,7 @@ def _address_fault(place: Place, value: str) -> Iterator[Fault]:
 _LEAVES: tuple[tuple[tuple[str, ...], Callable[[Place, str], Iterator[Fault]]], ...] = (
     (("spec.sources.*.timeZone", "spec.schedule.*.timeZone"), _zone_fault),
     (("spec.schedule.*.schedule",), _schedule_fault),
-    (("spec.sources.*.exchange.since",), _day_fault),
+    (("spec.sources.*.exchange.since", "spec.sources.*.http.since"), _day_fault),
     (
         (
             "spec.sources.*.*.uri",

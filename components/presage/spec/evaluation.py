@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from presage.spec.base import Rule, SpecModel
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Metric = Literal["MAE", "RMSE", "MAPE", "sMAPE", "MASE", "CRPS"]
+Metric = Literal["MAE", "RMSE", "MAPE", "sMAPE", "MASE", "CRPS", "LogLoss", "Brier"]
+CLASSIFICATION_METRICS: tuple[Metric, ...] = ("LogLoss", "Brier")
 
 
 class Intervals(SpecModel):
@@ -38,7 +39,7 @@ class Evaluation(SpecModel):
     embargo: Annotated[int, Field(ge=0, le=100000)] = 0
     """Bars left out between training and block, beyond the rows whose outcome was not yet known, which always are."""
     metric: Metric = "MAE"
-    """Loss that the gate compares, on the level of the target."""
+    """Loss that the gate compares, on the level of the target; for Classification LogLoss or Brier."""
     season: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Bars in a season, for the seasonal naive baseline and MASE; default: 5 (weekdays) or 7 days, 24 hours,
     60 minutes, 52 weeks, 12 months."""

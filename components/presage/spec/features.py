@@ -91,7 +91,15 @@ class RangeVolatility(SpecModel):
     """Bars over which the squared range is averaged."""
 
 
+class Columns(SpecModel):
+    """Values of the row itself, for Regression and Classification; text columns are categories."""
+
+    columns: References
+    """Columns to look at."""
+
+
 FEATURE_KINDS = (
+    "columns",
     "lag",
     "difference",
     "percent_change",
@@ -108,6 +116,8 @@ FEATURE_KINDS = (
 class Feature(SpecModel):
     """One entry of the feature list: exactly one of its fields."""
 
+    columns: Columns | None = None
+    """Values of the row itself."""
     lag: Lag | None = None
     """Past values."""
     difference: Change | None = None

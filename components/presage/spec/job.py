@@ -7,15 +7,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from presage.spec.base import ColumnText, FrequencyText, NameText, Rule, SpecModel
-from presage.spec.evaluation import Evaluation, Promotion
+from presage.spec.evaluation import CLASSIFICATION_METRICS, Evaluation, Promotion
 from presage.spec.features import Feature, Selection
-from presage.spec.models import Model
+from presage.spec.models import TASK_MODELS, Model
 from presage.spec.operations import Engine, Monitoring, Resources, Retention, Schedule, Serving, Sink
 from presage.spec.sources import Source
 
 API_VERSION: Literal["presage.dev/v1alpha1"] = "presage.dev/v1alpha1"
 KIND: Literal["PredictionJob"] = "PredictionJob"
 
+TaskName = Literal["Forecast", "Regression", "Classification"]
 TransformName = Literal["Level", "Difference", "PercentChange", "LogChange"]
 
 
@@ -32,6 +33,10 @@ class Target(SpecModel):
     """Bars ahead; every bar up to it is forecast."""
     minimum: float | None = None
     """Value that the target cannot be below, such as 0 for a volatility; quantiles stop there. Default: none."""
+    above: float | None = None
+    """Classification: the class is 1 where the column is above this, else 0; default: the column holds 0 and 1."""
+    relative_to: ColumnText | None = None
+    """Classification: a column of the same source; `above` is then a share of it, such as 0.2 of the fare."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Rule("self.horizon > 0", "horizon must be greater than 0", ".horizon"),)
 
@@ -39,7 +44,7 @@ class Target(SpecModel):
 class PredictionJobSpec(SpecModel):
     """What to predict, from which sources, and how it must prove itself."""
 
-    task: Literal["Forecast", "Regression", "Classification"] = "Forecast"
+    task: TaskName = "Forecast"
     """Forecast predicts later bars; Regression and Classification predict a column of the same row."""
     frequency: FrequencyText
     """Length of a bar."""
@@ -91,7 +96,35 @@ class PredictionJobSpec(SpecModel):
             "promotion.coverage.level must be one of evaluation.intervals.levels",
             ".promotion.coverage.level",
         ),
+        Rule(
+            f"(self.task == 'Classification') == (self.evaluation.metric in {list(CLASSIFICATION_METRICS)})",
+            f"evaluation.metric must be {' or '.join(CLASSIFICATION_METRICS)} for task Classification, and only for it",
+            ".evaluation.metric",
+        ),
+        *(
+            Rule(
+                f"self.task != '{task}' || self.models.all(model, model.name in {list(names)})",
+                f"task {task} takes the models {', '.join(names)}",
+                ".models",
+            )
+            for task, names in TASK_MODELS.items()
+        ),
+        Rule(
+            "self.task == 'Forecast' || (self.target.horizon == 1 && self.target.transform == 'Level')",
+            "target.horizon must be 1 and target.transform Level for Regression and Classification",
+            ".target",
+        ),
+        Rule(
+            "self.task == 'Classification' || (!has(self.target.above) && !has(self.target.relativeTo))",
+            "target.above and target.relativeTo are for task Classification",
+            ".target",
+        ),
     )
+
+    @property
+    def is_tabular(self) -> bool:
+        """Whether rows are predicted from themselves (Regression, Classification), not later bars from earlier ones."""
+        return self.task != "Forecast"
 
     def source(self, name: str) -> Source:
         """Return the source of this name; raises KeyError where there is none."""

@@ -97,9 +97,10 @@ class Engine(SpecModel):
     type: Literal["local", "spark", "dask"] = "local"
     """Local processes, Spark or Dask; the result is the same."""
     workers: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Tasks at a time."""
+    """Tasks at a time; on a cluster of Spark or Dask, its own workers decide."""
     address: UriText | None = None
-    """Address of the Spark or Dask scheduler."""
+    """Address of the Spark master, such as spark://host:7077 or local[2], or of the Dask scheduler, such as
+    tcp://host:8786; default: one that is started in this machine."""
 
 
 class SqlSink(SpecModel):
@@ -125,8 +126,11 @@ class Sink(SpecModel):
 
     name: NameText
     """Name of the sink."""
-    data: Literal["bars", "frames", "forecasts", "grades"] = "forecasts"
-    """Which results."""
+    data: Literal["raw", "bars", "frames", "forecasts", "grades"] = "forecasts"
+    """Which results: rows as the sources gave them, bars, frames (what models are given), forecasts, or grades."""
+    layout: Literal["Native", "DsYSymbol"] = "Native"
+    """Native keeps the data's own columns. DsYSymbol has a row a series and time with `ds`, `y` (the target's column)
+    and `symbol`, as Prophet reads it; for bars and frames."""
     table: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """Name of the table; default: the job's name and the data's."""
     sql: SqlSink | None = None

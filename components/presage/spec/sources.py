@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -18,12 +19,30 @@ from presage.spec.base import (
 
 
 class SecretRef(SpecModel):
-    """A Kubernetes Secret in the job's namespace; on a laptop, environment variables of the same names."""
+    """A Kubernetes Secret in the job's namespace; on a laptop, environment variables: for the key `api_key` of the
+    Secret `fred`, FRED_API_KEY."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the Secret."""
     key: Annotated[str, Field(max_length=253)] | None = None
     """One key of the Secret; default: all of its keys."""
+
+    @property
+    def prefix(self) -> str:
+        """What the environment variables of its keys start with: its name in capitals, such as `FRED_` for fred."""
+        return re.sub(r"[^A-Z0-9]", "_", self.name.upper()) + "_"
+
+
+DayText = Annotated[
+    str,
+    Field(
+        max_length=10,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+        examples=["2015-01-01"],
+        json_schema_extra={"patternErrorMessage": "a day as YYYY-MM-DD"},
+    ),
+]
+"""A day, UTC."""
 
 
 class Availability(SpecModel):
@@ -92,7 +111,7 @@ class SqlSource(SpecModel):
     query: Annotated[str, Field(min_length=1, max_length=16384)] | None = None
     """SELECT statement to read instead of a table."""
     incremental_column: ColumnText | None = None
-    """Column that only grows; later runs read what lies above its last value."""
+    """Column that only grows, such as the time or an id; later runs read what lies above its last value."""
     secret_ref: SecretRef | None = None
     """Keys `username` and `password`."""
 
@@ -100,26 +119,38 @@ class SqlSource(SpecModel):
 
 
 class HttpSource(TableOptions):
-    """A CSV or JSON document behind HTTP."""
+    """A CSV or JSON document behind HTTP, or candles of a broker, asked for by symbol and span."""
 
     url: UriText
-    """http:// or https:// address; {start} and {end} stand for ISO dates of the span asked for, {secret:KEY} for a key
-    of the secret."""
+    """http:// or https:// address. {start} and {end} stand for the span asked for, as ISO dates; {start:iso}, {start:s}
+    and {start:ms} for it as a time, or as seconds or milliseconds since 1970; {symbol} for a symbol; {secret:KEY} for
+    a key of the secret."""
     records: Annotated[str, Field(max_length=256)] | None = None
-    """JSON Pointer to the list of rows; given, the answer is read as JSON."""
+    """JSON Pointer to the list of rows; given, the answer is read as JSON. Rows are objects, or lists whose columns are
+    called by their place: 0, 1 and so on."""
+    next: Annotated[str, Field(max_length=256)] | None = None
+    """JSON Pointer to the address of the next page, which must be of the same host; its absence ends the list."""
+    symbols: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=500)] = ()
+    """Symbols to ask for, one after the other; each is a series. The address names {symbol}."""
+    since: DayText | None = None
+    """First day to ask for where the address names {start}; default: 1970-01-01."""
+    span: DurationText | None = None
+    """Longest span to ask for at once; default: all of it."""
     secret_ref: SecretRef | None = None
     """Keys that the address does not name are sent as headers of the same names."""
 
 
 class ExchangeSource(SpecModel):
-    """OHLCV candles of an exchange, by ccxt's names."""
+    """OHLCV candles of an exchange, by ccxt's names; columns open, high, low, close and volume, series by symbol."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, examples=["kraken"])]
     """Exchange id."""
     symbols: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(min_length=1, max_length=500)]
     """Market symbols, such as BTC/USD; more than one makes a panel of series."""
-    since: Annotated[str, Field(max_length=32, examples=["2015-01-01"])] | None = None
-    """First day to fetch, ISO, UTC; default: as far back as the exchange gives."""
+    since: DayText | None = None
+    """First day to fetch, UTC; default: as far back as the exchange gives."""
+    uri: UriText | None = None
+    """Address of its API; default: the exchange's own."""
     secret_ref: SecretRef | None = None
     """Keys `apiKey` and `secret`, for exchanges that ask for them."""
 
@@ -157,6 +188,8 @@ class ClickHouseSource(SpecModel):
     """Table to read."""
     query: Annotated[str, Field(min_length=1, max_length=16384)] | None = None
     """SELECT statement to read instead of a table."""
+    incremental_column: ColumnText | None = None
+    """Column that only grows, such as the time or an id; later runs read what lies above its last value."""
     secret_ref: SecretRef | None = None
     """Keys `username` and `password`."""
 

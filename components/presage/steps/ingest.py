@@ -13,6 +13,7 @@ from presage.evaluation.scorecard import SourceSummary
 from presage.features.definitions import require_columns
 from presage.frame import SERIES, TIME, value_columns
 from presage.lake.tables import Lake, TableVersion
+from presage.sources.contract import Request
 from presage.sources.rows import SourceRows, read_rows
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
@@ -52,7 +53,8 @@ def ingest(job: PredictionJob, lake: Lake, *, base: Path, now: datetime) -> Inge
         StorageError: The lake cannot be written to.
     """
     frequency = parse_frequency(job.spec.frequency)
-    given = {source.name: read_rows(source, frequency=frequency, base=base) for source in job.spec.sources}
+    request = Request(base=base, frequency=frequency, end=now)
+    given = {source.name: read_rows(source, request) for source in job.spec.sources}
     require_columns(job.spec, {name: value_columns(rows.rows) for name, rows in given.items()})
     tables = {}
     bars = {}

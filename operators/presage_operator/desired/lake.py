@@ -59,6 +59,6 @@ def bucket_environment(bucket: LakeBucket) -> dict[str, str]:
     return found
 
 
-def bucket_credentials(bucket: LakeBucket) -> JsonObject:
-    """Return the field of a container that takes the Secret's variables; none where the Pod has an identity."""
-    return {} if bucket.secret_name is None else {"envFrom": [{"secretRef": {"name": bucket.secret_name}}]}
+def bucket_credentials(bucket: LakeBucket) -> list[JsonValue]:
+    """Return what a container takes the Secret's variables from; nothing where the Pod has an identity."""
+    return [] if bucket.secret_name is None else [{"secretRef": {"name": bucket.secret_name}}]

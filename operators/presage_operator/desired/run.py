@@ -171,9 +171,22 @@ def _container(job: PredictionJob, cadence: CadenceName, as_of: datetime, settin
     }
     if bucket is not None:
         variables |= bucket_environment(bucket)
-        container |= bucket_credentials(bucket)
+    if secrets := [*(bucket_credentials(bucket) if bucket else []), *_secrets(job)]:
+        container["envFrom"] = secrets
     container["env"] = environment(variables)
     return container
+
+
+def _secrets(job: PredictionJob) -> list[JsonValue]:
+    """Return what gives the run the Secrets that the job's sources and sinks name, each under its own prefix."""
+    spec = job.spec
+    kinds = (
+        *(getattr(source, source.kind) for source in spec.sources),
+        *(sink.sql or sink.files for sink in spec.sinks),
+    )
+    references = [kind.secret_ref for kind in kinds if getattr(kind, "secret_ref", None) is not None]
+    by_name = {reference.name: reference.prefix for reference in references}
+    return [{"prefix": prefix, "secretRef": {"name": name}} for name, prefix in by_name.items()]
 
 
 def _resources(job: PredictionJob) -> JsonObject:

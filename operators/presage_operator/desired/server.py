@@ -145,7 +145,8 @@ def _pod(job: PredictionJob, run: str, settings: Settings) -> JsonObject:
     bucket = settings.lake.s3
     if bucket is not None:
         container["env"] = environment({**base_environment(), **bucket_environment(bucket)})
-        container |= bucket_credentials(bucket)
+        if credentials := bucket_credentials(bucket):
+            container["envFrom"] = credentials
     return {
         **pod_settings(settings),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
