@@ -55,10 +55,14 @@ spec:
     - ratio: {numerator: trades.bought, denominator: trades.sold}
     - calendar: {parts: [hour, day_of_week]}
     - rangeVolatility: {sources: [kraken]}
+    - columns: {columns: [prices.Close]}
   selection: {method: Importance, maxFeatures: 20}
   models:
     - {name: ridge, parameters: {alpha: 1e-3}}
     - {name: xgboost, parameters: {n_estimators: 50, objective: "reg:absoluteerror"}}
+    - name: catboost
+      scope: PerSeries
+      search: {trials: 10, parameters: {depth: {low: 2.0, high: 6.0, log: false, choices: []}}}
   evaluation: {folds: 6, window: Rolling, trainSize: 2000, embargo: 24, metric: CRPS, intervals: {levels: [0.8, 0.95]}}
   promotion: {policy: Gate, coverage: {level: 0.8}}
   serving: {replicas: {min: 1, max: 4}, canaryPercent: 10, shadow: true}
@@ -105,6 +109,11 @@ def drop(path: str) -> Change:
     return change
 
 
+def both_tabular(job: dict) -> None:
+    """Predict a change of the same row, which has none."""
+    job["spec"] |= {"task": "Regression", "target": job["spec"]["target"] | {"transform": "LogChange"}}
+
+
 ANOTHER = {"name": "prices", "availability": {"lag": "0s"}, "file": {"uri": "more.csv"}}
 # What is wrong, the change to a good job, what the API server says, the path and what the laptop says.
 BAD = [
@@ -132,6 +141,22 @@ BAD = [
         "spec.sources[0]",
         "exactly one of dataset",
     ),
+    (
+        "metric of another task",
+        put("spec.evaluation", {"metric": "Brier"}),
+        "only for it",
+        "spec.evaluation.metric",
+        "another metric",
+    ),
+    (
+        "model of another task",
+        put("spec.models", [{"name": "logistic_regression"}]),
+        "task Forecast takes the models",
+        "spec.models[0].name",
+        "a model that task Forecast takes",
+    ),
+    ("transform of rows", both_tabular, "transform Level", "spec.target.transform", "Level for task Regression"),
+    ("class of a forecast", put("spec.target.above", 1.0), "for task Classification", "spec.target.above", "left out"),
     ("no sources", put("spec.sources", []), "at least 1 items", "spec.sources", "a list of 1 to 64 entries"),
     ("no frequency", drop("spec.frequency"), "spec.frequency: Required value", "spec.frequency", "required"),
     (
@@ -225,9 +250,9 @@ BAD = [
     (
         "two features in one",
         put("spec.features", [{"lag": {"columns": ["prices.Close"], "steps": [1]}, "calendar": {"parts": ["month"]}}]),
-        "exactly one of lag, difference",
+        "exactly one of columns, lag",
         "spec.features[0]",
-        "exactly one of lag, difference",
+        "exactly one of columns, lag",
     ),
     (
         "a column without its source",

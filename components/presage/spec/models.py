@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from presage.spec.base import Rule, SpecModel
+from presage.spec.base import SpecModel
 
 ModelName = Literal[
     "naive",
@@ -296,15 +296,6 @@ class SearchRange(SpecModel):
     choices: Annotated[tuple[ParameterValue, ...], Field(max_length=64)] = ()
     """The values, in place of a range."""
 
-    preserve_unknown: ClassVar[tuple[str, ...]] = ("choices",)
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.choices) && self.choices.size() > 0 ? !has(self.low) && !has(self.high) : "
-            "has(self.low) && has(self.high) && self.low < self.high && (!self.log || self.low > 0.0)",
-            "either choices, or low below high, and above 0 on a logarithmic scale",
-        ),
-    )
-
     @model_validator(mode="after")
     def _range_or_choices(self) -> SearchRange:
         is_range = self.low is not None and self.high is not None and self.low < self.high
@@ -326,9 +317,7 @@ class Search(SpecModel):
     parameters: Annotated[dict[str, SearchRange], Field(max_length=32)]
     """By parameter, one at least, the values that it may have."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.parameters.size() > 0", "parameters must name one at least", ".parameters"),
-    )
+    preserve_unknown: ClassVar[tuple[str, ...]] = ("parameters",)
 
     @model_validator(mode="after")
     def _something_to_search(self) -> Search:
