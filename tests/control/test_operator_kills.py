@@ -166,8 +166,9 @@ def test_an_operator_killed_at_any_call_of_a_long_life_is_followed_by_one_that_e
         wanted, calls = await killed_life(here, turn, 0)
         kinds = Counter(calls)
         assert kinds["WATCH"] == 7
-        # Seven lists, one look for each object that serves, and one at the claim that the second run finds.
-        assert kinds["GET"] == 7 + 4 + 1
+        # Seven lists, that of new jobs before them, one look for each object that serves, and one at the claim that the
+        # second run finds.
+        assert kinds["GET"] == 7 + 1 + 4 + 1
         assert kinds["DELETE"] == 5
         lives = [killed_life(here, turn, fatal) for fatal in range(1, len(calls) + 1)]
         for picture, _ in await asyncio.gather(*lives):
