@@ -37,7 +37,13 @@ from presage_operator.errors import (
 from presage_operator.kubeflow import PipelineRuns
 from presage_operator.names import Key
 from presage_operator.observed import Observed
-from presage_operator.ownership import is_child_of, is_leaving, owner_of, uid_of
+from presage_operator.ownership import (
+    is_child_of,
+    is_leaving,
+    owner_of,
+    replicas_that_only_the_operator_set,
+    uid_of,
+)
 from presage_operator.resources import CLAIMS, PREDICTION_JOBS, RUNS, SERVER_KINDS
 from presage_operator.settings import Settings
 
@@ -176,8 +182,21 @@ class Applier:
         for wanted in sorted(objects, key=lambda one: one["kind"] == "Deployment"):
             kind, name = str(wanted["kind"]), _name(wanted)
             uid = await self._own(kind, key, name, observed)
-            made = await self._client.apply(SERVER_KINDS[kind], key.namespace, name, _of(wanted, uid))
+            kept = await self._with_replicas(wanted, key, name) if uid and kind == "Deployment" else wanted
+            made = await self._client.apply(SERVER_KINDS[kind], key.namespace, name, _of(kept, uid))
             self._cluster.wrote(kind, made)
+
+    async def _with_replicas(self, wanted: JsonObject, key: Key, name: str) -> JsonObject:
+        """Return a Deployment that is handed to an autoscaler with as many Pods as it has."""
+        spec = wanted["spec"]
+        if not isinstance(spec, dict) or "replicas" in spec:
+            return wanted
+        try:
+            found = await self._client.get(SERVER_KINDS["Deployment"], key.namespace, name)
+        except NotFoundError:
+            return wanted
+        held = replicas_that_only_the_operator_set(found)
+        return wanted if held is None else {**wanted, "spec": {**spec, "replicas": held}}
 
     async def _own(self, kind: str, key: Key, name: str, observed: Observed) -> str:
         """Return the UID of the job's object of this name, empty where there is none.

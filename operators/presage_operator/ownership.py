@@ -29,6 +29,27 @@ def is_leaving(content: JsonObject) -> bool:
     return "deletionTimestamp" in _metadata(content)
 
 
+def replicas_that_only_the_operator_set(content: JsonObject) -> int | None:
+    """Return a Deployment's number of Pods where the operator alone has set it; None where an autoscaler has too.
+
+    The server takes away a field that its only owner stops naming, and would fall back to one Pod.
+    """
+    spec, managers = content.get("spec"), _metadata(content).get("managedFields")
+    replicas = spec.get("replicas") if isinstance(spec, dict) else None
+    owners = {
+        str(one.get("manager"))
+        for one in (managers if isinstance(managers, list) else [])
+        if isinstance(one, dict) and _sets_replicas(one)
+    }
+    return replicas if isinstance(replicas, int) and owners == {FIELD_MANAGER} else None
+
+
+def _sets_replicas(entry: JsonObject) -> bool:
+    fields = entry.get("fieldsV1")
+    spec = fields.get("f:spec") if isinstance(fields, dict) else None
+    return isinstance(spec, dict) and "f:replicas" in spec
+
+
 def _metadata(content: JsonObject) -> JsonObject:
     head = content.get("metadata")
     return head if isinstance(head, dict) else {}

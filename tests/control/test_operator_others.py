@@ -104,6 +104,24 @@ def test_a_copy_of_a_served_object_outlives_serving(cluster: OperatedCluster) ->
     run(cluster, test)
 
 
+def test_a_server_that_is_handed_to_an_autoscaler_keeps_its_pods(cluster: OperatedCluster) -> None:
+    async def test(here: Site) -> None:
+        async def replicas() -> tuple[int, int]:
+            (server,) = await here.objects("Deployment")
+            return server["spec"]["replicas"], len(await here.objects("HorizontalPodAutoscaler"))
+
+        async with here.operator():
+            await here.apply(serving={"replicas": {"min": 3, "max": 3}})
+            await here.until_ready()
+            assert await replicas() == (3, 0)
+            await here.change(serving={"replicas": {"min": 1, "max": 5}})
+            await here.until_equal((3, 1), replicas)
+            await here.until_ready()
+            assert await replicas() == (3, 1)
+
+    run(cluster, test)
+
+
 def test_what_the_api_server_refuses_is_told_and_forgotten_once_it_is_allowed(cluster: OperatedCluster) -> None:
     async def test(here: Site) -> None:
         quota: JsonObject = {
