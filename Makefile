@@ -49,8 +49,16 @@ gate: .venv/.test-ready ## Show the gate's two error rates by simulation (some m
 bench-operator: .venv/.test-ready control-plane ## Measure the operator with 5,000 jobs beside a plain kopf operator (a quarter of an hour).
 	@.venv/bin/python benchmarks/operator_scale.py
 
+.PHONY: bench-memory
+bench-memory: .venv/.test-ready ## Take 50 million one-minute rows to daily features in under 2 GB.
+	@.venv/bin/python benchmarks/out_of_core.py
+
+.PHONY: bench-bars
+bench-bars: .venv/.bench-ready ## Make daily bars of 7 million one-minute rows beside pandas, Polars, DuckDB and ClickHouse.
+	@.venv/bin/python benchmarks/bars.py
+
 .PHONY: bench
-bench: gate bench-operator ## Run the benchmarks.
+bench: gate bench-operator bench-bars bench-memory ## Run the benchmarks.
 
 .PHONY: picture
 picture: .venv/.test-ready system-packages run ## Draw the README's picture anew from the quickstart's own report.
@@ -71,6 +79,10 @@ cluster-build: .venv/.test-ready ## Build Kubernetes and helm for the tests (som
 images: .venv/.test-ready system-packages ## Build the three images where no registry is reached (some minutes, once).
 	@.venv/bin/python tests/cluster/images.py
 
+.PHONY: function
+function: | $(UV) ## Build the cloud function, build/exchange_bars.zip, for Python 3.12 on x86-64 Linux.
+	@$(PYTHON) functions/exchange_bars/package.py build/exchange_bars.zip --uv $(UV)
+
 .PHONY: system-packages
 system-packages: ## Install the Debian packages that tests use, where that is possible.
 	@bash tests/system-packages.sh
@@ -90,3 +102,7 @@ $(UV):
 .venv/.test-ready: uv.lock pyproject.toml | $(UV)
 	@$(UV) sync --quiet --frozen $(TEST_EXTRAS) --python $(PYTHON) --compile-bytecode
 	@touch $@ .venv/.run-ready
+
+.venv/.bench-ready: .venv/.test-ready
+	@$(UV) sync --quiet --frozen --inexact $(TEST_EXTRAS) --group bench --python $(PYTHON) --compile-bytecode
+	@touch $@

@@ -36,7 +36,7 @@ from presage.evaluation.significance import superiority
 from presage.evaluation.walk_forward import back_test
 from presage.features.build import build_frames
 from presage.features.config import FeatureConfig
-from presage.frame import TIMESTAMP, FloatArray
+from presage.frame import TIMESTAMP, FloatArray, Panel
 from presage.spec.base import Frequency
 from presage.spec.job import PredictionJobSpec
 from presage.tasks import single_threaded
@@ -143,7 +143,7 @@ def verdict_of(bars: Bars, spec: PredictionJobSpec) -> Verdict:
     """Return the gate's verdict on a series, from its bars on."""
     frame = build_frames(spec, {bars.source: bars})[0]
     scorecard, _ = judge(
-        back_test(frame, spec, season=1, engine=InProcess()),
+        back_test(Panel.of([frame]), spec, season=1, engine=InProcess()),
         spec,
         procedure="benchmark",
         history=(),

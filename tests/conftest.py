@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from servers.mariadb import MariaDb
+    from servers.postgresql import PostgreSql
+    from servers.sqlite import Sqlite
+
+# How long an example takes says nothing on a machine that does other things too.
+settings.register_profile("presage", deadline=None)
+settings.load_profile("presage")
 
 SHARED_DATA = Path(os.environ.get("PRESAGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -24,3 +35,40 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         lacking(f"no real data at {SHARED_DATA}; PRESAGE_SHARED_DATA names another place")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    """A real MariaDB server."""
+    from servers.mariadb import mariadb, mariadb_programs
+
+    if mariadb_programs() is None:
+        lacking("no MariaDB server; tests/system-packages.sh installs it")
+    with mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSql]:
+    """A real PostgreSQL server."""
+    from servers.postgresql import postgresql, postgresql_programs
+
+    if postgresql_programs() is None:
+        lacking("no PostgreSQL server; tests/system-packages.sh installs it")
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "mariadb", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Sqlite | MariaDb | PostgreSql:
+    """A relational database of each kind; the secret `market` in the environment opens it."""
+    from servers.sqlite import Sqlite
+
+    if request.param == "sqlite":
+        return Sqlite(tmp_path / "market.db")
+    server = request.getfixturevalue(f"{request.param}_server")
+    monkeypatch.setenv("MARKET_USERNAME", server.user)
+    monkeypatch.setenv("MARKET_PASSWORD", server.password)
+    return server

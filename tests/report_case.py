@@ -18,7 +18,7 @@ from presage.evaluation.conditions import conditions
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard, SourceSummary
 from presage.features.config import Dropped, FeatureConfig
-from presage.frame import Frame
+from presage.frame import Frame, Panel
 from presage.report.data import IssuedForecast, Report
 from presage.spec.base import Frequency
 from presage.spec.job import PredictionJobSpec
@@ -91,13 +91,15 @@ def make_report(column: str, unit: str, job: str, horizon: int, metric: str) -> 
             gaps=(Gap("sp500", missing, missing, 2, 0),),
             duplicates=3,
         ),
-        forecast=IssuedForecast(
-            series="sp500",
-            issued_at=_utc(frame.origin[-1]),
-            target_time=frame.target_time[-1],
-            mean=everywhere[champion][-1],
-            probabilities=PROBABILITIES,
-            quantiles=everywhere[champion][-1][:, None] + spread,
+        forecasts=(
+            IssuedForecast(
+                series="sp500",
+                issued_at=_utc(frame.origin[-1]),
+                target_time=frame.target_time[-1],
+                mean=everywhere[champion][-1],
+                probabilities=PROBABILITIES,
+                quantiles=everywhere[champion][-1][:, None] + spread,
+            ),
         ),
         config=CONFIG,
     )
@@ -172,7 +174,7 @@ def _back_test(frame: Frame) -> tuple[Mapping[str, np.ndarray], BackTest]:
         )
         for name, mean in everywhere.items()
     }
-    return everywhere, BackTest(frame, folds, rows, fold, fold >= 1, PROBABILITIES, forecasts, {})
+    return everywhere, BackTest(Panel.of([frame]), folds, rows, fold, fold >= 1, PROBABILITIES, forecasts, {})
 
 
 def _regressed(frame: Frame, folds: tuple[Fold, ...]) -> np.ndarray:

@@ -9,6 +9,10 @@ want() { # package program
 
 [ -n "${CHROMIUM:-}" ] || want chromium chromium
 want openssl openssl
+want default-jre-headless java # for Spark
+want mariadb-server mariadbd
+# Debian's own folder of its programs is in no PATH.
+[ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || want postgresql initdb
 # The cluster's node, unless KUBECONFIG names another cluster.
 if [ -z "${KUBECONFIG:-}" ]; then
   want containerd containerd

@@ -11,11 +11,12 @@
     └── RetryError           the same call may succeed later
         ├── SourceUnavailableError   a source does not answer                                exit 7
         ├── WorkerLostError          a worker process ended in the middle of a task          exit 7
+        ├── EngineUnavailableError   the cluster that runs tasks does not answer             exit 7
         ├── LakeConflictError        another run of the job, or others at the same table     exit 7
         └── StorageError             the disk or the store of objects is full or refuses     exit 7
 
 Exit code 0 is success (also when a model was honestly not promoted), 1 an unexpected failure, 3 "not promoted" under
-`--require-promotion`, 130 an interruption (Ctrl-C), 143 a stop signal.
+`--require-promotion`, 8 "not ready" (`presage verify`), 130 an interruption (Ctrl-C), 143 a stop signal.
 """
 
 from __future__ import annotations
@@ -131,6 +132,10 @@ class SourceUnavailableError(RetryError):
 
 class WorkerLostError(RetryError):
     """A worker process ended in the middle of a task."""
+
+
+class EngineUnavailableError(RetryError):
+    """The cluster that runs tasks does not answer."""
 
 
 class LakeConflictError(RetryError):

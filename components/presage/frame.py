@@ -7,12 +7,14 @@ Rows are polars data frames with these columns, sorted by (series, time, known_a
     known_at     Datetime("us", "UTC")   when the row could first be known
     <values>     Float64                 one column a value; null means "no value", NaN and infinities do not occur
 
-A `Frame` is what models are given: one row a forecast origin, as arrays.
+A `Frame` is what models are given: one row a forecast origin, as arrays. A `Panel` holds the frames of all series.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -93,7 +95,13 @@ class Frame:
 
     def rows(self, start: int, stop: int) -> Frame:
         """Return the rows from `start` up to but without `stop`."""
-        part = slice(start, stop)
+        return self._part(slice(start, stop))
+
+    def take(self, places: IntArray) -> Frame:
+        """Return the rows at these places, in their order."""
+        return self._part(places)
+
+    def _part(self, part: slice | IntArray) -> Frame:
         return replace(
             self,
             time=self.time[part],
@@ -112,7 +120,130 @@ class Frame:
         return replace(self, features=self.features[:, columns], feature_names=names)
 
 
-def to_table(frame: Frame) -> pl.DataFrame:
+def stack(frames: Sequence[Frame]) -> Frame:
+    """Return the origins of several series as one frame, in the order of their origins; those of one as they are.
+
+    Of equal origins the series come in their order. Models that read one row at a time learn from it; its levels are
+    no history.
+    """
+    if len(frames) == 1:
+        return frames[0]
+    joined = join(frames)
+    return joined.take(np.argsort(joined.origin, kind="stable"))
+
+
+def join(frames: Sequence[Frame]) -> Frame:
+    """Return the origins of several series as one frame, one series after the other.
+
+    Raises:
+        ValueError: There is no frame, or they differ in features or horizon.
+    """
+    if not frames:
+        raise ValueError("there is no frame to join")
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    if any((frame.feature_names, frame.horizon) != (first.feature_names, first.horizon) for frame in frames):
+        raise ValueError("only frames of the same features and horizon can be joined")
+    return Frame(
+        series=f"{first.series} and {len(frames) - 1} more",
+        time=np.concatenate([frame.time for frame in frames]),
+        origin=np.concatenate([frame.origin for frame in frames]),
+        level=np.concatenate([frame.level for frame in frames]),
+        features=np.concatenate([frame.features for frame in frames]),
+        feature_names=first.feature_names,
+        target_time=np.concatenate([frame.target_time for frame in frames]),
+        target_level=np.concatenate([frame.target_level for frame in frames]),
+        target_known_at=np.concatenate([frame.target_known_at for frame in frames]),
+    )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The series of one task, which may start late, end early and have holes: one series is the smallest panel.
+
+    Attributes:
+        names: (k,) names of the series.
+        whole: The rows of all series, one series after the other in the order of the names, each in time order.
+        bounds: (k + 1,) the first row of each series, and behind them the number of rows.
+    """
+
+    names: tuple[str, ...]
+    whole: Frame
+    bounds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> Panel:
+        """Return the panel of some frames; raises ValueError for none, or where features or horizon differ."""
+        return cls(
+            names=tuple(frame.series for frame in frames),
+            whole=join(frames),
+            bounds=(0, *np.cumsum([len(frame) for frame in frames]).tolist()),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def frames(self) -> tuple[Frame, ...]:
+        """The frame of each series; all of them share the panel's memory."""
+        if len(self) == 1:
+            return (self.whole,)
+        return tuple(
+            replace(self.whole.rows(start, stop), series=name)
+            for name, start, stop in zip(self.names, self.bounds[:-1], self.bounds[1:], strict=True)
+        )
+
+    @cached_property
+    def dates(self) -> TimeArray:
+        """(d,) datetime64[us], UTC, ascending; the bars at which at least one series has a row."""
+        return np.unique(self.whole.time)
+
+    @cached_property
+    def date(self) -> IntArray:
+        """(n,) place among the dates of each row."""
+        return np.searchsorted(self.dates, self.whole.time)
+
+    @cached_property
+    def issued(self) -> TimeArray:
+        """(d,) datetime64[us], UTC, ascending; when the bars of each date, and of those before it, were known."""
+        latest = np.full(len(self.dates), np.iinfo(np.int64).min)
+        np.maximum.at(latest, self.date, self.whole.origin.astype("datetime64[us]").astype(np.int64))
+        return np.maximum.accumulate(latest).astype("datetime64[us]")
+
+    def span(self, place: int, start: int, stop: int) -> tuple[int, int]:
+        """Return the first row, and the row behind the last, of a series at the dates from `start` up to `stop`.
+
+        The rows are those of the series' own frame.
+        """
+        own = self.date[self.bounds[place] : self.bounds[place + 1]]
+        first, behind = np.searchsorted(own, (start, stop)).tolist()
+        return first, behind
+
+    def known_by(self, cutoff: np.datetime64) -> Panel:
+        """Return the panel as it stood at `cutoff`, without the series that had no row then; all without one remain."""
+        frames = [frame.known_by(cutoff) for frame in self.frames]
+        return Panel.of([frame for frame in frames if len(frame)] or frames)
+
+    def with_features(self, names: tuple[str, ...]) -> Panel:
+        """Return the panel with only the named features, in that order; raises KeyError for an unknown name."""
+        return replace(self, whole=self.whole.with_features(names))
+
+    def newest(self, dates: int) -> Panel:
+        """Return the rows of the newest dates, that many; series without one are left out."""
+        first = max(0, len(self.dates) - dates)
+        spans = [self.span(place, first, len(self.dates)) for place in range(len(self))]
+        return Panel.of(
+            [frame.rows(*span) for frame, span in zip(self.frames, spans, strict=True) if span[0] < span[1]]
+        )
+
+
+def to_table(panel: Panel) -> pl.DataFrame:
+    """Return a panel as a table, one row an origin, as `frame_table` does for each series; sorted by series."""
+    return pl.concat([frame_table(frame) for frame in panel.frames])
+
+
+def frame_table(frame: Frame) -> pl.DataFrame:
     """Return a frame as a table, one row an origin.
 
     Columns: series, time and known_at (the origin) as in the row contract, level, each feature under its own name, and

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 class Engine(Protocol):
@@ -44,8 +44,8 @@ def single_threaded() -> Iterator[None]:
 @contextmanager
 def single_threaded_environment() -> Iterator[None]:
     """Tell processes that start, and libraries that load, inside the block to use one thread."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         yield
     finally:

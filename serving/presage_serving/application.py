@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from presage_serving import open_inference, v1
 from presage_serving.directory import REPORT, ModelDirectory
-from presage_serving.forecast import Forecast
+from presage_serving.forecast import Served
 from presage_serving.metrics import ForecastCollector, Metrics
 from presage_serving.middleware import Measured
 from presage_serving.refusal import Refusal
@@ -69,7 +69,7 @@ class Application:
         self._metrics = metrics
         self._clock = clock
         self._interval = interval
-        metrics.registry.register(ForecastCollector(name, lambda: directory.forecast, clock))
+        metrics.registry.register(ForecastCollector(name, lambda: directory.served, clock))
 
     def asgi(self) -> Starlette:
         """Return the ASGI application."""
@@ -135,8 +135,8 @@ class Application:
         return self._readiness({"name": self._name})
 
     async def _v1_predict(self, request: Request) -> Response:
-        forecast = self._require_model(request)
-        return _json(v1.predict(await _body(request), forecast, self._clock()))
+        served = self._require_model(request)
+        return _json(v1.predict(await _body(request), served, self._clock()))
 
     async def _v2_server(self, _request: Request) -> Response:
         return _json(open_inference.server_metadata())
@@ -149,17 +149,17 @@ class Application:
 
     async def _v2_model_ready(self, request: Request) -> Response:
         self._require_name(request)
-        if self._directory.forecast:
+        if self._directory.served:
             self._require_model(request)
         return self._readiness({"name": self._name})
 
     async def _v2_infer(self, request: Request) -> Response:
-        forecast = self._require_model(request)
+        served = self._require_model(request)
         answer = open_inference.infer(
             await _body(request),
             request.headers.get(open_inference.JSON_LENGTH),
             name=self._name,
-            forecast=forecast,
+            served=served,
             now=self._clock(),
         )
         if answer.json_length is None:
@@ -172,7 +172,7 @@ class Application:
 
     def _readiness(self, head: dict[str, JsonValue]) -> Response:
         """Return whether forecasts are served, and where they are not, why."""
-        if self._directory.forecast:
+        if self._directory.served:
             return _json(head | {"ready": True})
         return _json(head | {"ready": False, "error": self._directory.fault}, status=503)
 
@@ -181,16 +181,16 @@ class Application:
         if name != self._name:
             raise Refusal(404, f"There is no model {name!r}; {self._name!r} is served.")
 
-    def _require_model(self, request: Request) -> Forecast:
+    def _require_model(self, request: Request) -> Served:
         """Return what is served of the model and the version that the path names; raises Refusal for others."""
         self._require_name(request)
-        forecast = self._directory.forecast
-        if not forecast:
+        served = self._directory.served
+        if not served:
             raise Refusal(503, f"The model {self._name!r} is not ready: {self._directory.fault}")
-        version = request.path_params.get("version", forecast.run)
-        if version != forecast.run:
-            raise Refusal(404, f"There is no version {version!r} of {self._name!r}; {forecast.run!r} is served.")
-        return forecast
+        version = request.path_params.get("version", served.run)
+        if version != served.run:
+            raise Refusal(404, f"There is no version {version!r} of {self._name!r}; {served.run!r} is served.")
+        return served
 
 
 def _json(content: dict[str, JsonValue], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -10,7 +10,7 @@ from threading import Event
 from presage.errors import DataError, LakeError, PresageError
 from presage.models.bundle import Bundle, read_bundle
 from presage.spec.forecast import FORECAST
-from presage_serving.forecast import Forecast, parse_forecast
+from presage_serving.forecast import Served, parse_forecast
 from presage_serving.metrics import Metrics
 
 BUNDLE = "bundle"
@@ -24,7 +24,7 @@ logger = logging.getLogger("presage.serving")
 
 
 class ModelDirectory:
-    """Keeps the newest good forecast of a model directory; a broken one never takes the place of a good one.
+    """Keeps the newest good forecasts of a model directory; a broken one never takes the place of a good one.
 
     Args:
         path: The directory.
@@ -34,7 +34,7 @@ class ModelDirectory:
             that cannot be done.
 
     Attributes:
-        forecast: What is served; None until the directory was found sound.
+        served: What is served; None until the directory was found sound.
         fault: What is wrong with the directory, as a sentence; empty where nothing is.
     """
 
@@ -42,7 +42,7 @@ class ModelDirectory:
         self, path: Path, metrics: Metrics, *, name: str = "", update: Callable[[], None] = lambda: None
     ) -> None:
         self.path = path
-        self.forecast: Forecast | None = None
+        self.served: Served | None = None
         self.fault = "The model directory is being read."
         self._metrics = metrics
         self._name = name or str(path)
@@ -63,7 +63,7 @@ class ModelDirectory:
                 self.refresh()
             except Exception:  # a server that stops looking would serve old forecasts in silence
                 logger.exception("the model directory cannot be looked at")
-            pause = interval if self.forecast else max(interval, min(pause * 2, _LONGEST_PAUSE))
+            pause = interval if self.served else max(interval, min(pause * 2, _LONGEST_PAUSE))
             stop.wait(pause)
 
     def refresh(self) -> None:
@@ -72,7 +72,7 @@ class ModelDirectory:
         try:
             self._update()
             signature = _signature(self.path / FORECAST)
-            if self.forecast and signature == self._seen:
+            if self.served and signature == self._seen:
                 return
             found = self._read()
         except PresageError as error:
@@ -81,11 +81,11 @@ class ModelDirectory:
             self._take(found)
         self._seen = signature
 
-    def _read(self) -> Forecast:
+    def _read(self) -> Served:
         """Return the forecast of the file; raises LakeError or DataError."""
         self._bundle = bundle = self._bundle or read_bundle(self.path / BUNDLE)[0]
         found = parse_forecast(_content(self.path / FORECAST))
-        served = self.forecast
+        served = self.served
         if (found.job, found.model) != (f"{bundle.namespace}.{bundle.job}", bundle.model):
             raise DataError(
                 f"{FORECAST} is of {found.job} by {found.model}, and the bundle beside it is of "
@@ -103,11 +103,11 @@ class ModelDirectory:
             )
         return found
 
-    def _take(self, found: Forecast) -> None:
-        event = "forecast replaced" if self.forecast else "model ready"
-        if found == self.forecast:
+    def _take(self, found: Served) -> None:
+        event = "forecast replaced" if self.served else "model ready"
+        if found == self.served:
             event = "forecast unchanged"
-        self.forecast, self.fault = found, ""
+        self.served, self.fault = found, ""
         logger.info(event, extra={"run": found.run, "model": found.model, "issued_at": found.issued_at.isoformat()})
 
     def _refuse(self, fault: str, signature: _Signature | None) -> None:
@@ -115,7 +115,7 @@ class ModelDirectory:
             return
         self.fault = fault
         self._metrics.refused()
-        served = self.forecast.issued_at.isoformat() if self.forecast else "nothing"
+        served = self.served.issued_at.isoformat() if self.served else "nothing"
         logger.error("model directory refused", extra={"fault": fault, "served": served})
 
 

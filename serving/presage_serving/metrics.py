@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from presage_serving.forecast import Forecast
+from presage_serving.forecast import Served
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -57,7 +57,7 @@ class Metrics:
 class ForecastCollector(Collector):
     """Says at each scrape what is served and how old it is."""
 
-    def __init__(self, name: str, served: Callable[[], Forecast | None], clock: Callable[[], datetime]) -> None:
+    def __init__(self, name: str, served: Callable[[], Served | None], clock: Callable[[], datetime]) -> None:
         self._name = name
         self._served = served
         self._clock = clock

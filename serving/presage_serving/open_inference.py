@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from presage import __version__
-from presage_serving.forecast import Forecast
-from presage_serving.prediction import LARGEST_BATCH, require_series, steps, utc_text
+from presage_serving.forecast import Forecast, Served
+from presage_serving.prediction import LARGEST_BATCH, forecast_of, steps, utc_text
 from presage_serving.refusal import Refusal, malformed
 from presage_serving.tensor import Tensor, texts_from_binary, to_binary, to_json
 
@@ -20,7 +21,7 @@ SERIES = "series"
 JSON_LENGTH = "inference-header-content-length"
 """Header that says where the JSON of a body ends and the bytes of its tensors begin."""
 _REMEDY = f"Issued forecasts are served, none from given features: the one input is {SERIES}, BYTES of shape [n]."
-OutputName = Literal["mean", "quantiles", "target_time", "issued_at", "stale"]
+OutputName = Literal["mean", "quantiles", "target_time", "issued_at", "stale", "series"]
 
 
 class _Body(BaseModel):
@@ -71,7 +72,7 @@ class InferRequest(_Body):
 
     id: Annotated[str, Field(max_length=256)] | None = None
     parameters: RequestParameters | None = None
-    inputs: tuple[InputTensor]
+    inputs: Annotated[tuple[InputTensor, ...], Field(max_length=1)]
     outputs: Annotated[tuple[RequestedOutput, ...], Field(max_length=len(get_args(OutputName)))] = ()
 
 
@@ -93,16 +94,18 @@ def server_metadata() -> dict[str, JsonValue]:
     return {"name": "presage", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
-def model_metadata(name: str, forecast: Forecast) -> dict[str, JsonValue]:
+def model_metadata(name: str, served: Served) -> dict[str, JsonValue]:
     """Return what the server says of its model; -1 is a length that the request chooses."""
+    series: list[JsonValue] = [{"name": SERIES, "datatype": "BYTES", "shape": [-1]}]
     return {
         "name": name,
-        "versions": [forecast.run],
+        "versions": [served.run],
         "platform": "presage",
-        "inputs": [{"name": SERIES, "datatype": "BYTES", "shape": [-1]}],
+        "inputs": series,
         "outputs": [
+            *(series if len(served.forecasts) > 1 else []),
             {"name": "mean", "datatype": "FP64", "shape": [-1, -1]},
-            {"name": "quantiles", "datatype": "FP64", "shape": [-1, -1, len(forecast.probabilities)]},
+            {"name": "quantiles", "datatype": "FP64", "shape": [-1, -1, len(served.probabilities)]},
             {"name": "target_time", "datatype": "BYTES", "shape": [-1, -1]},
             {"name": "issued_at", "datatype": "BYTES", "shape": [-1]},
             {"name": "stale", "datatype": "BOOL", "shape": [-1]},
@@ -110,15 +113,15 @@ def model_metadata(name: str, forecast: Forecast) -> dict[str, JsonValue]:
     }
 
 
-def infer(body: bytes, json_length: str | None, *, name: str, forecast: Forecast, now: datetime) -> Answer:
+def infer(body: bytes, json_length: str | None, *, name: str, served: Served, now: datetime) -> Answer:
     """Return the answer to the body of a request.
 
     Args:
         body: JSON, and after it the bytes of tensors if any.
         json_length: Bytes of the JSON, as its header says; None where all is JSON.
         name: Name of the model.
-        forecast: What is served.
-        now: Present moment, UTC; decides whether the forecast is stale.
+        served: What is served.
+        now: Present moment, UTC; decides whether a forecast is stale.
 
     Raises:
         Refusal: The body is no request, or asks for what was not issued.
@@ -129,18 +132,17 @@ def infer(body: bytes, json_length: str | None, *, name: str, forecast: Forecast
     except ValidationError as error:
         raise malformed(error, _REMEDY) from error
     asked = request.parameters or RequestParameters()
-    series = _series(request.inputs[0], body[end:])
-    for place, one in enumerate(series):
-        require_series(forecast, one, f"inputs[0].data[{place}]")
-    made = _tensors(forecast, len(series), steps(forecast, asked.horizon, "parameters.horizon"), now)
-    parameters: dict[str, JsonValue] = {"model": forecast.model, "promoted": forecast.promoted}
+    forecasts = _asked(request, body[end:], served)
+    made = _tensors(served, forecasts, steps(served, asked.horizon, "parameters.horizon"), now)
+    parameters: dict[str, JsonValue] = {"model": served.model, "promoted": served.promoted}
     head: dict[str, JsonValue] = {
         "id": str(uuid.uuid4()) if request.id is None else request.id,
         "model_name": name,
-        "model_version": forecast.run,
+        "model_version": served.run,
         "parameters": parameters,
     }
-    wanted = request.outputs or tuple(RequestedOutput(name=output) for output in made)
+    by_default = [output for output in made if output != SERIES or len(served.forecasts) > 1]
+    wanted = request.outputs or tuple(RequestedOutput(name=output) for output in by_default)
     return _answer(head, [(made[output.name], _as_bytes(output, asked)) for output in wanted])
 
 
@@ -151,6 +153,16 @@ def _json_end(body: bytes, json_length: str | None) -> int:
     if not (json_length.isascii() and json_length.isdecimal()) or int(json_length[:10]) > len(body):
         raise Refusal(400, f"the header {JSON_LENGTH} is no length inside the body.")
     return int(json_length)
+
+
+def _asked(request: InferRequest, appended: bytes, served: Served) -> tuple[Forecast, ...]:
+    """Return the forecasts of the series that the input names, of all of a panel's where there is none."""
+    if not request.inputs:
+        if len(served.forecasts) == 1:
+            raise Refusal(400, f"inputs: at least one is needed. {_REMEDY}")
+        return served.forecasts
+    names = _series(request.inputs[0], appended)
+    return tuple(forecast_of(served, one, f"inputs[0].data[{place}]") for place, one in enumerate(names))
 
 
 def _series(tensor: InputTensor, appended: bytes) -> tuple[str, ...]:
@@ -169,23 +181,31 @@ def _series(tensor: InputTensor, appended: bytes) -> tuple[str, ...]:
     return texts
 
 
-def _tensors(forecast: Forecast, batch: int, horizon: int, now: datetime) -> dict[OutputName, Tensor]:
-    """Return every output, by name; each series of the batch has the same forecast."""
-    probabilities = forecast.probabilities
-    flat = tuple(number for step in forecast.quantiles[:horizon] for number in step)
-    times = tuple(map(utc_text, forecast.target_times[:horizon]))
+def _tensors(served: Served, forecasts: tuple[Forecast, ...], horizon: int, now: datetime) -> dict[OutputName, Tensor]:
+    """Return every output, by name, one part a forecast; a series without calibrated intervals has NaN quantiles."""
+    batch, probabilities = len(forecasts), served.probabilities
+    none = ((math.nan,) * len(probabilities),) * horizon
+    quantiles = [forecast.quantiles if forecast.probabilities else none for forecast in forecasts]
     return {
-        "mean": Tensor("mean", "FP64", (batch, horizon), forecast.means[:horizon] * batch),
+        "series": Tensor("series", "BYTES", (batch,), tuple(forecast.series for forecast in forecasts)),
+        "mean": Tensor(
+            "mean", "FP64", (batch, horizon), tuple(number for one in forecasts for number in one.means[:horizon])
+        ),
         "quantiles": Tensor(
             "quantiles",
             "FP64",
             (batch, horizon, len(probabilities)),
-            flat * batch,
+            tuple(number for steps_ahead in quantiles for step in steps_ahead[:horizon] for number in step),
             (("probabilities", ",".join(map(str, probabilities))),),
         ),
-        "target_time": Tensor("target_time", "BYTES", (batch, horizon), times * batch),
-        "issued_at": Tensor("issued_at", "BYTES", (batch,), (utc_text(forecast.issued_at),) * batch),
-        "stale": Tensor("stale", "BOOL", (batch,), (forecast.stale(now),) * batch),
+        "target_time": Tensor(
+            "target_time",
+            "BYTES",
+            (batch, horizon),
+            tuple(utc_text(time) for one in forecasts for time in one.target_times[:horizon]),
+        ),
+        "issued_at": Tensor("issued_at", "BYTES", (batch,), tuple(utc_text(one.issued_at) for one in forecasts)),
+        "stale": Tensor("stale", "BOOL", (batch,), tuple(one.stale(now) for one in forecasts)),
     }
 
 

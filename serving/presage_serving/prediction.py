@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from presage_serving.forecast import Forecast
+from presage_serving.forecast import Forecast, Served
 from presage_serving.refusal import Refusal
 
 LARGEST_BATCH = 100
 """Forecasts that one request may ask for: what bounds the answer to a small body."""
 
 
-def require_series(forecast: Forecast, series: str, field: str) -> None:
-    """Raise Refusal for a series that is not the forecast's."""
-    if series != forecast.series:
-        raise Refusal(400, f"{field}: {series!r} is not served; the series is {forecast.series!r}.")
+def forecast_of(served: Served, series: str, field: str) -> Forecast:
+    """Return the forecast of a series; raises Refusal for one that is not served."""
+    found = served.by_series.get(series)
+    if found is None:
+        names = [forecast.series for forecast in served.forecasts]
+        there = f"the series is {names[0]!r}" if len(names) == 1 else f"{len(names)} series are, such as {names[0]!r}"
+        raise Refusal(400, f"{field}: {series!r} is not served; {there}.")
+    return found
 
 
-def steps(forecast: Forecast, horizon: int | None, field: str) -> int:
+def require_batch(served: Served, wanted: int, field: str) -> None:
+    """Raise Refusal for more forecasts in one answer than a batch, or all series once."""
+    most = max(LARGEST_BATCH, len(served.forecasts))
+    if wanted > most:
+        raise Refusal(400, f"{field}: {wanted} forecasts are asked for, and {most} at most are given at once.")
+
+
+def steps(forecast: Forecast | Served, horizon: int | None, field: str) -> int:
     """Return how many steps are asked for, all where none says; raises Refusal for more than were issued."""
     if horizon is None:
         return forecast.horizon

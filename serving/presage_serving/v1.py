@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from presage_serving.forecast import Forecast
-from presage_serving.prediction import LARGEST_BATCH, quantile_places, require_series, steps, utc_text
+from presage_serving.forecast import Forecast, Served
+from presage_serving.prediction import LARGEST_BATCH, forecast_of, quantile_places, require_batch, steps, utc_text
 from presage_serving.refusal import malformed
 
 _REMEDY = (
@@ -22,7 +22,7 @@ class _Body(BaseModel):
 
 
 class Instance(_Body):
-    """One question; an empty one asks for the whole forecast."""
+    """One question; an empty one asks for the whole forecast, of all series where there are many."""
 
     series: str | None = None
     horizon: int | None = None
@@ -35,13 +35,13 @@ class PredictRequest(_Body):
     instances: Annotated[tuple[Instance, ...], Field(min_length=1, max_length=LARGEST_BATCH)]
 
 
-def predict(body: bytes, forecast: Forecast, now: datetime) -> dict[str, JsonValue]:
+def predict(body: bytes, served: Served, now: datetime) -> dict[str, JsonValue]:
     """Return the answer to the body of a request.
 
     Args:
         body: JSON.
-        forecast: What is served.
-        now: Present moment, UTC; decides whether the forecast is stale.
+        served: What is served.
+        now: Present moment, UTC; decides whether a forecast is stale.
 
     Raises:
         Refusal: The body is no request, or asks for what was not issued.
@@ -50,25 +50,36 @@ def predict(body: bytes, forecast: Forecast, now: datetime) -> dict[str, JsonVal
         request = PredictRequest.model_validate_json(body)
     except ValidationError as error:
         raise malformed(error, _REMEDY) from error
+    all_series = sum(instance.series is None for instance in request.instances)
+    single = len(request.instances) - all_series
+    require_batch(served, single + all_series * len(served.forecasts), "instances")
     return {
         "predictions": [
-            _prediction(instance, f"instances[{place}]", forecast, now)
+            _prediction(instance, f"instances[{place}]", served, forecast, now)
             for place, instance in enumerate(request.instances)
+            for forecast in _asked(instance, f"instances[{place}]", served)
         ]
     }
 
 
-def _prediction(instance: Instance, field: str, forecast: Forecast, now: datetime) -> dict[str, JsonValue]:
-    if instance.series is not None:
-        require_series(forecast, instance.series, f"{field}.series")
+def _asked(instance: Instance, field: str, served: Served) -> tuple[Forecast, ...]:
+    if instance.series is None:
+        return served.forecasts
+    return (forecast_of(served, instance.series, f"{field}.series"),)
+
+
+def _prediction(
+    instance: Instance, field: str, served: Served, forecast: Forecast, now: datetime
+) -> dict[str, JsonValue]:
     horizon = steps(forecast, instance.horizon, f"{field}.horizon")
-    places = quantile_places(forecast, instance.quantiles, f"{field}.quantiles")
+    uncalibrated = served.probabilities and not forecast.probabilities
+    places = () if uncalibrated else quantile_places(forecast, instance.quantiles, f"{field}.quantiles")
     return {
         "series": forecast.series,
         "issued_at": utc_text(forecast.issued_at),
-        "model": forecast.model,
-        "model_version": forecast.run,
-        "promoted": forecast.promoted,
+        "model": served.model,
+        "model_version": served.run,
+        "promoted": served.promoted,
         "stale": forecast.stale(now),
         "steps": [
             {

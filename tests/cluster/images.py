@@ -42,14 +42,16 @@ class Image:
     Attributes:
         name: Its name and tag in the tests.
         dockerfile: Its Dockerfile, from the root of the project.
+        extras: What of Presage it holds, where the tests need less than the Dockerfile's own choice.
     """
 
     name: str
     dockerfile: str
+    extras: str = ""
 
 
 IMAGES = (
-    Image("docker.io/presage/steps:test", "components/Dockerfile"),
+    Image("docker.io/presage/steps:test", "components/Dockerfile", extras="train s3 http"),
     Image("docker.io/presage/server:test", "serving/Dockerfile"),
     Image("docker.io/presage/operator:test", "operators/Dockerfile"),
 )
@@ -121,8 +123,10 @@ def _base(scratch: Path) -> str:
 
 
 def _build(image: Image, archive: Path, base: str, scratch: Path) -> None:
+    extras = ("--build-arg", f"EXTRAS={image.extras}") if image.extras else ()
     _buildah(
         *("bud", "--layers", "--build-arg", f"BASE={base}", "--network", "host", "--ignorefile", ".dockerignore"),
+        *extras,
         *("--file", image.dockerfile, "--tag", image.name, *_mounts(scratch), "."),
     )
     for former in _folder().glob(f"{archive.name.rpartition('-')[0]}-*.tar"):

@@ -17,15 +17,26 @@ from presage.models.contract import Forecaster, Task
 from presage.models.registry import load, trainer
 from presage.models.state import STATE
 from presage.spec.job import TransformName
-from presage.spec.models import Model, ModelName
+from presage.spec.models import COMBINATION_NAMES, FORECASTER_NAMES, Model, ModelName
 
 TRAINING = 1000
-NAMES: tuple[ModelName, ...] = get_args(ModelName)
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
-LEARNS_FROM_ROWS: tuple[ModelName, ...] = ("median", "ridge", "xgboost", "catboost", "theta")
-PARAMETERS = {"xgboost": {"n_estimators": 30}, "catboost": {"iterations": 30}}
+SEEDED: tuple[ModelName, ...] = ("random_forest", "xgboost", "catboost")
+LEARNS_FROM_FEATURES: tuple[ModelName, ...] = (
+    *("ridge", "elastic_net", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm", "catboost"),
+)
+LEARNS_FROM_LEVELS: tuple[ModelName, ...] = ("theta", "auto_arima", "auto_ets", "prophet")
+PARAMETERS = {
+    "random_forest": {"n_estimators": 10},
+    "hist_gradient_boosting": {"max_iter": 30},
+    "xgboost": {"n_estimators": 30},
+    "lightgbm": {"n_estimators": 30},
+    "catboost": {"iterations": 30},
+    "auto_arima": {"max_p": 2, "max_q": 1},
+}
 
-every_forecaster = pytest.mark.parametrize("name", NAMES)
+every_forecaster = pytest.mark.parametrize("name", FORECASTER_NAMES)
+every_feature_learner = pytest.mark.parametrize("name", LEARNS_FROM_FEATURES)
 every_transform = pytest.mark.parametrize("transform", TRANSFORMS)
 every_horizon = pytest.mark.parametrize("horizon", [1, 5])
 
@@ -35,8 +46,10 @@ def make_frame(transform: TransformName, horizon: int) -> Frame:
 
 
 def fit_on(name: ModelName, frame: Frame, task: Task) -> Forecaster:
-    if name == "mean_combination":
-        return combine({"naive": fit_on("naive", frame, task), "ridge": fit_on("ridge", frame, task)})
+    if name in COMBINATION_NAMES:
+        members = {"naive": fit_on("naive", frame, task), "ridge": fit_on("ridge", frame, task)}
+        says = np.linspace(0.2, 0.7, task.horizon)
+        return combine(members, name, {"naive": says, "ridge": 1 - says} if name == "weighted_combination" else None)
     return trainer(Model(name=name, parameters=PARAMETERS.get(name, {}))).fit(frame, task)
 
 
@@ -140,7 +153,7 @@ def test_the_same_frame_and_seed_give_the_same_bytes(name, transform):
     assert again.dump() == fitted(name, transform, 5).dump()
 
 
-@pytest.mark.parametrize("name", ["xgboost", "catboost"])
+@pytest.mark.parametrize("name", SEEDED)
 def test_another_seed_gives_other_trees(name):
     frame = training_part(make_frame("Level", 1))
     one, two = (fit_on(name, frame, task_of("Level", 1, seed=seed)).dump() for seed in (3, 4))
@@ -172,7 +185,7 @@ def test_the_training_window_is_left_as_it_was(name, transform):
 @every_forecaster
 def test_importance_adds_up_to_one_or_is_empty(name, transform):
     shares = fitted(name, transform, 5).importance()
-    with_features = name in ("ridge", "xgboost", "catboost", "mean_combination")
+    with_features = name in (*LEARNS_FROM_FEATURES, *COMBINATION_NAMES)
     assert bool(shares) == with_features
     if shares:
         assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
@@ -181,7 +194,7 @@ def test_importance_adds_up_to_one_or_is_empty(name, transform):
         assert shares["never"] == 0
 
 
-@pytest.mark.parametrize("name", LEARNS_FROM_ROWS)
+@pytest.mark.parametrize("name", ["median", *LEARNS_FROM_FEATURES, *LEARNS_FROM_LEVELS])
 def test_too_few_rows_are_refused_in_numbers(name):
     frame = make_frame("Level", 1).rows(100, 109)
     with pytest.raises(DataError, match=r"9 of the 9 rows.*10|10 levels.*9 of the 9") as error:
@@ -189,7 +202,7 @@ def test_too_few_rows_are_refused_in_numbers(name):
     assert error.value.remedy
 
 
-@pytest.mark.parametrize("name", ["ridge", "xgboost", "catboost"])
+@every_feature_learner
 @pytest.mark.parametrize("kept", [(), ("constant", "never")])
 def test_where_no_feature_varies_the_mean_is_forecast(name, kept):
     frame = make_frame("Level", 1).with_features(kept)
@@ -200,7 +213,7 @@ def test_where_no_feature_varies_the_mean_is_forecast(name, kept):
     assert forecaster.importance() == {}
 
 
-@pytest.mark.parametrize("name", ["ridge", "xgboost", "catboost"])
+@every_feature_learner
 def test_features_are_found_by_name_in_a_wider_frame(name):
     frame = make_frame("Level", 1)
     kept = ("volatility.mean_5", "volatility.lag_1")

@@ -114,6 +114,26 @@ def test_the_api_server_accepts_the_policy_of_runs_in_any_namespace(shared: Clus
     assert accepted.split() == ["networkpolicy.networking.k8s.io/presage-runs"]
 
 
+@pytest.mark.parametrize("kind", ["dask", "spark"])
+def test_the_api_server_accepts_the_clusters_that_run_tasks(shared: Cluster, kind: str) -> None:
+    words = ("--namespace", SYSTEM, "--server-side", "--dry-run=server", "--validate=strict", "-o", "name")
+    file = KUSTOMIZE / "components" / kind / f"{kind}.yaml"
+    assert len(shared.kubectl("apply", *words, "-f", file).split()) == 3
+    # Pod Security, which this namespace enforces, judges Pods only.
+    templates = [one["spec"]["template"] for one in yaml.safe_load_all(file.read_text()) if one["kind"] == "Deployment"]
+    metadata = {"namespace": SYSTEM}
+    pods = [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata | {"name": f"tried-{number}"},
+            "spec": template["spec"],
+        }
+        for number, template in enumerate(templates)
+    ]
+    assert len(shared.kubectl("apply", *words, "-f", "-", given=yaml.safe_dump_all(pods)).split()) == 2
+
+
 def test_strict_validation_notices_an_unknown_field(shared: Cluster) -> None:
     deployment = find(plain(), "Deployment")
     deployment["spec"]["replicaz"] = 2

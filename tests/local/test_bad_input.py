@@ -173,9 +173,16 @@ def test_each_fault_of_a_job_file_names_its_field(old: str, new: str, words: lis
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("frequency: 1d", "frequency: 1d\n  task: Classification", ["spec.task", "Classification", "Forecast"]),
-        ("frequency: 1d", "frequency: 1d\n  sinks: [{name: a, files: {uri: out}}]", ["spec.sinks", "--out"]),
-        ("frequency: 1d", "frequency: 1d\n  engine: {type: dask}", ["spec.engine.type", "dask", "local"]),
+        (
+            "frequency: 1d",
+            "frequency: 1d\n  sinks: [{name: a, data: grades, files: {uri: out}}]",
+            ["spec.sinks[0].data", "grades", "forecasts"],
+        ),
+        (
+            "frequency: 1d",
+            "frequency: 1d\n  sinks: [{name: a, layout: DsYSymbol, files: {uri: out}}]",
+            ["spec.sinks[0].layout", "bars and frames", "Native"],
+        ),
     ],
 )
 def test_what_this_version_would_leave_undone_is_refused(old: str, new: str, words: list[str], place: Path) -> None:

@@ -81,9 +81,3 @@ def test_btc_monthly_has_too_few_months_for_a_verdict_and_says_so(shared_data: P
     assert card["evidence"]["effective"] < card["evidence"]["required"]
     assert card["champion"]["name"] == card["baseline"]["name"]
     assert any("revised" in caveat for caveat in card["caveats"])
-
-
-def test_a_live_service_that_this_version_cannot_read_is_named_with_the_way_out(tmp_path: Path) -> None:
-    ended = presage("run", EXAMPLES / "btc-daily.yaml", "--workdir", tmp_path, code=2)
-    assert "http" in ended.err
-    assert "--source btc=" in ended.err

@@ -138,8 +138,8 @@ def files(directory: Path) -> dict[str, int]:
 
 def test_what_a_server_needs_of_a_run_is_fetched_and_served(directory: ModelDirectory, run: Path) -> None:
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.issued_at == START
+    assert directory.served is not None
+    assert directory.served.issued_at == START
     wanted = {name: held for name, held in content(run).items() if name in NEEDED}
     assert content(directory.path) == wanted
 
@@ -153,8 +153,8 @@ def test_a_newer_forecast_is_served_and_nothing_else_is_fetched_again(
     assert files(directory.path) == before
     put(objects, FORECAST, forecast(issued_at=LATER))
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.issued_at == LATER
+    assert directory.served is not None
+    assert directory.served.issued_at == LATER
     assert {name for name, number in files(directory.path).items() if number != before[name]} == {FORECAST}
     assert refusals(metrics) == 0
 
@@ -165,12 +165,12 @@ def test_a_damaged_bundle_is_not_served_until_it_is_mended(
     put(objects, STATE, b"[]")
     for _ in range(2):
         directory.refresh()
-    assert directory.forecast is None
+    assert directory.served is None
     assert f"the content of trees/state.json in the bundle {objects.place}/bundle is not what" in directory.fault
     assert refusals(metrics) == 1
     put(objects, STATE, b"{}")
     directory.refresh()
-    assert directory.forecast is not None
+    assert directory.served is not None
     assert directory.fault == ""
 
 
@@ -179,11 +179,11 @@ def test_an_object_too_many_keeps_a_bundle_from_being_served_until_it_is_gone(
 ) -> None:
     put(objects, "bundle/..more", b"")
     directory.refresh()
-    assert directory.forecast is None
+    assert directory.served is None
     assert "bundle holds ..more, which its manifest does not name" in directory.fault
     objects.delete("bundle/..more")
     directory.refresh()
-    assert directory.forecast is not None
+    assert directory.served is not None
 
 
 def test_a_run_that_is_not_there_yet_is_served_once_it_is(
@@ -195,7 +195,7 @@ def test_a_run_that_is_not_there_yet_is_served_once_it_is(
     assert directory.fault.startswith(f"the bundle s3://{BUCKET}/not-yet/bundle cannot be read")
     fill(bucket, run)
     directory.refresh()
-    assert directory.forecast is not None
+    assert directory.served is not None
 
 
 def test_a_run_that_is_deleted_leaves_its_last_forecast_in_place(
@@ -206,7 +206,7 @@ def test_a_run_that_is_deleted_leaves_its_last_forecast_in_place(
         objects.delete(name)
     for _ in range(2):
         directory.refresh()
-    assert directory.forecast is not None
+    assert directory.served is not None
     assert directory.fault.startswith(f"{objects.place}/{FORECAST} cannot be read")
     assert content(directory.path) == {}
     assert refusals(metrics) == 1
@@ -221,8 +221,8 @@ def test_a_forecast_that_is_too_large_is_not_even_fetched(directory: ModelDirect
     assert files(directory.path) == before
     put(objects, FORECAST, forecast(issued_at=LATER))
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.issued_at == LATER
+    assert directory.served is not None
+    assert directory.served.issued_at == LATER
 
 
 def test_a_store_that_refuses_leaves_the_last_forecast_and_is_counted_each_time_it_begins_to(
@@ -238,20 +238,20 @@ def test_a_store_that_refuses_leaves_the_last_forecast_and_is_counted_each_time_
 
     directory = ModelDirectory(copy, metrics, name=str(objects.place), update=update)
     directory.refresh()
-    served = directory.forecast
+    served = directory.served
     assert served is not None
     for times in (1, 2):
         now = wrong
         for _ in range(2):
             directory.refresh()
         assert f"refuses access to {objects.place}: SignatureDoesNotMatch" in directory.fault
-        assert directory.forecast is served
+        assert directory.served is served
         assert refusals(metrics) == times
         now = good
         directory.refresh()
         assert directory.fault == ""
-        assert directory.forecast == served
-        served = directory.forecast
+        assert directory.served == served
+        served = directory.served
 
 
 @contextmanager

@@ -65,16 +65,16 @@ def refusals(metrics: Metrics) -> float | None:
 
 
 def test_nothing_is_served_before_the_first_look(directory: ModelDirectory) -> None:
-    assert directory.forecast is None
+    assert directory.served is None
     assert directory.fault == "The model directory is being read."
 
 
 def test_a_sound_directory_is_served(directory: ModelDirectory) -> None:
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.means == (0.5, 1.5)
-    assert directory.forecast.probabilities == (0.1, 0.9)
-    assert directory.forecast.quantiles == ((0, 1), (1, 2))
+    assert directory.served is not None
+    assert directory.served.forecasts[0].means == (0.5, 1.5)
+    assert directory.served.forecasts[0].probabilities == (0.1, 0.9)
+    assert directory.served.forecasts[0].quantiles == ((0, 1), (1, 2))
     assert directory.fault == ""
 
 
@@ -83,11 +83,11 @@ def test_a_broken_forecast_is_logged_and_counted_once(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("presage"), "propagate", True)
     directory.refresh()
-    good = directory.forecast
+    good = directory.served
     (directory.path / FORECAST).write_text("{")
     for _ in range(3):
         directory.refresh()
-    assert directory.forecast is good
+    assert directory.served is good
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
         "model directory refused"
     ]
@@ -116,29 +116,29 @@ def test_the_next_good_forecast_takes_the_place_of_a_broken_one(directory: Model
     directory.refresh()
     issue(directory.path, forecast(issued_at=START + timedelta(days=1)))
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.issued_at == START + timedelta(days=1)
+    assert directory.served is not None
+    assert directory.served.issued_at == START + timedelta(days=1)
     assert directory.fault == ""
 
 
 def test_a_good_forecast_that_comes_back_unchanged_mends_the_directory(directory: ModelDirectory) -> None:
     directory.refresh()
-    good = directory.forecast
+    good = directory.served
     (directory.path / FORECAST).write_text("{")
     directory.refresh()
     assert directory.fault
     issue(directory.path, forecast())
     directory.refresh()
     assert directory.fault == ""
-    assert directory.forecast == good
+    assert directory.served == good
 
 
 def test_the_same_moment_may_be_issued_again_on_revised_data(directory: ModelDirectory) -> None:
     directory.refresh()
     issue(directory.path, forecast(series="other"))
     directory.refresh()
-    assert directory.forecast is not None
-    assert directory.forecast.series == "other"
+    assert directory.served is not None
+    assert directory.served.forecasts[0].series == "other"
 
 
 @pytest.mark.parametrize(
@@ -155,19 +155,19 @@ def test_a_forecast_that_does_not_belong_there_is_not_served(
     directory: ModelDirectory, fields: dict[str, object], sentence: str
 ) -> None:
     directory.refresh()
-    good = directory.forecast
+    good = directory.served
     issue(directory.path, forecast(**fields))
     directory.refresh()
-    assert directory.forecast is good
+    assert directory.served is good
     assert sentence in directory.fault
 
 
 def test_a_removed_directory_leaves_the_last_good_forecast_in_place(directory: ModelDirectory) -> None:
     directory.refresh()
-    good = directory.forecast
+    good = directory.served
     directory.path.rename(directory.path.with_name("gone"))
     directory.refresh()
-    assert directory.forecast is good
+    assert directory.served is good
     assert "forecast.json cannot be read" in directory.fault
 
 

@@ -14,7 +14,17 @@ from pydantic import ValidationError
 
 from presage.errors import LakeError, StorageError
 from presage.models import bundle as bundle_module
-from presage.models.bundle import MANIFEST, SIZE_AT_MOST, Bundle, ConformalState, read_bundle, write_bundle
+from presage.models.bundle import (
+    MANIFEST,
+    SIZE_AT_MOST,
+    Bundle,
+    BundleSeries,
+    ConformalState,
+    files_of_series,
+    read_bundle,
+    share_files,
+    write_bundle,
+)
 from presage.models.combination import combine
 from presage.models.contract import Task
 from presage.models.registry import load, trainer
@@ -183,7 +193,7 @@ def grow(directory):
         (lambda d: (d / MANIFEST).write_text("[]"), "no JSON object", "copy the bundle again"),
         (lambda d: (d / MANIFEST).write_bytes(b"\xff\xfe\x00"), "no JSON object", "copy the bundle again"),
         (lambda d: (d / MANIFEST).write_text("[" * 200_000), "no JSON object", "copy the bundle again"),
-        (lambda d: change_manifest(d, lambda m: m.update(version="v2")), "version 'v2'", "Install the version"),
+        (lambda d: change_manifest(d, lambda m: m.update(version="v3")), "version 'v3'", "Install the version"),
         (lambda d: change_manifest(d, lambda m: m.pop("version")), "version None", "Install the version"),
         (lambda d: change_manifest(d, lambda m: m.update(more=1)), "not permitted at more", "copy the bundle again"),
         (lambda d: change_manifest(d, lambda m: m.pop("job")), "required at job", "copy the bundle again"),
@@ -271,3 +281,36 @@ def test_a_forecaster_survives_its_bundle(tmp_path):
     manifest, files = read_bundle(tmp_path / "bundle")
     rows = np.arange(1400, 1500)
     assert np.array_equal(load(manifest.model, files).predict(frame, rows), combination.predict(frame, rows))
+
+
+def test_a_bundle_of_a_panel_holds_alike_files_once_and_gives_each_series_its_own(tmp_path):
+    parts = [{"state.json": b"a", "model.bin": b"x"}, {"state.json": b"a", "model.bin": b"y"}]
+    files = share_files(parts)
+    assert files == {"state.json": b"a", "series/0/model.bin": b"x", "series/1/model.bin": b"y"}
+    series = tuple(BundleSeries(name=name) for name in ("BRK.B", "=1+1"))
+    written = write_bundle(tmp_path / "bundle", make_bundle(version="v2", panel=series), files)
+    bundle, read = read_bundle(tmp_path / "bundle")
+    assert bundle == written
+    assert [files_of_series(read, place) for place in range(2)] == parts
+    assert share_files(parts[:1]) == parts[0]
+
+
+def test_a_bundle_of_one_series_says_nothing_of_a_panel(tmp_path):
+    write_bundle(tmp_path / "bundle", make_bundle(), FILES)
+    content = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    assert content["version"] == "v1"
+    assert "panel" not in content
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"version": "v2"},
+        {"panel": (BundleSeries(name="A"),)},
+        {"version": "v2", "panel": (BundleSeries(name="A"), BundleSeries(name="A"))},
+    ],
+    ids=["no series", "an older version", "a name twice"],
+)
+def test_a_panel_in_a_bundle_is_checked(parts):
+    with pytest.raises(ValidationError):
+        make_bundle(**parts)

@@ -15,9 +15,10 @@ import pytest
 from model_frames import frame_of
 from threadpoolctl import threadpool_info
 
-from presage.engine import LocalEngine, local_engine
-from presage.errors import DataError, NotSupportedError, WorkerLostError
+from presage.engine import LocalEngine, engine_for
+from presage.errors import DataError, WorkerLostError
 from presage.evaluation.folds import make_folds
+from presage.frame import Panel
 from presage.spec.evaluation import Evaluation
 from presage.spec.operations import Engine as EngineSettings
 from presage.tasks import single_threaded
@@ -101,9 +102,9 @@ def test_a_failing_task_stops_the_others():
 
 @both
 def test_our_own_errors_keep_their_parts(workers):
-    frames = [frame_of(np.arange(1.0, 9.0), horizon=1)] * 2
+    panels = [Panel.of([frame_of(np.arange(1.0, 9.0), horizon=1)])] * 2
     with pytest.raises(DataError) as caught:
-        LocalEngine(workers).map(partial(make_folds, evaluation=Evaluation()), frames)
+        LocalEngine(workers).map(partial(make_folds, evaluation=Evaluation()), panels)
     assert caught.value.what.startswith("Series 'sp500' has 7 usable rows")
     assert caught.value.remedy.startswith("Ask for fewer folds")
 
@@ -216,17 +217,8 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
     wait_until_empty(process.pid)
 
 
-@pytest.mark.parametrize("kind", ["spark", "dask"])
-def test_other_engines_are_refused_with_what_to_do(kind):
-    with pytest.raises(NotSupportedError) as caught:
-        local_engine(EngineSettings(type=kind))
-    assert repr(kind) in caught.value.what
-    assert "set it to local" in caught.value.remedy
-
-
 def test_a_job_says_how_many_work():
     seen: list[int] = []
-    engine = local_engine(EngineSettings(workers=2), lambda done, total: seen.append(total))
-    assert engine.workers == 2
-    assert os.getpid() not in engine.map(operator.call, [os.getpid] * 3)
+    with engine_for(EngineSettings(workers=2), lambda done, total: seen.append(total)) as engine:
+        assert os.getpid() not in engine.map(operator.call, [os.getpid] * 3)
     assert seen == [3, 3, 3]

@@ -11,7 +11,7 @@ from model_frames import frame_of
 
 from presage.errors import DataError
 from presage.evaluation.folds import make_folds
-from presage.frame import Frame
+from presage.frame import Frame, Panel
 from presage.spec.evaluation import Evaluation
 
 
@@ -20,7 +20,7 @@ def rising(bars: int, horizon: int = 1) -> Frame:
 
 
 def bounds(frame: Frame, evaluation: Evaluation) -> list[tuple[int, int, int, int]]:
-    folds = make_folds(frame, evaluation)
+    folds = make_folds(Panel.of([frame]), evaluation)
     assert [fold.number for fold in folds] == list(range(evaluation.folds + 1))
     return [(fold.train_start, fold.train_stop, fold.test_start, fold.test_stop) for fold in folds]
 
@@ -90,7 +90,7 @@ def test_folds_lie_where_the_evaluation_says(bars, horizon, evaluation, expected
 
 def test_the_cutoff_is_the_origin_of_the_last_training_row():
     frame = rising(201)
-    for fold in make_folds(frame, Evaluation(folds=3, embargo=4)):
+    for fold in make_folds(Panel.of([frame]), Evaluation(folds=3, embargo=4)):
         assert fold.cutoff == frame.origin[fold.train_stop - 1]
         assert fold.cutoff < frame.origin[fold.test_start]
 
@@ -121,9 +121,9 @@ SHORT = {
 
 @pytest.mark.parametrize(("evaluation", "horizon", "needed"), SHORT.values(), ids=SHORT.keys())
 def test_too_few_rows_are_refused_with_how_many_there_are_and_how_many_are_needed(evaluation, horizon, needed):
-    assert make_folds(rising(needed + horizon, horizon), evaluation)
+    assert make_folds(Panel.of([rising(needed + horizon, horizon)]), evaluation)
     with pytest.raises(DataError) as caught:
-        make_folds(rising(needed + horizon - 1, horizon), evaluation)
+        make_folds(Panel.of([rising(needed + horizon - 1, horizon)]), evaluation)
     assert f"has {needed - 1} usable rows and 12 folds need {needed}:" in caught.value.what
     assert "fewer folds" in caught.value.remedy
     assert "smaller trainSize" in caught.value.remedy
@@ -132,7 +132,7 @@ def test_too_few_rows_are_refused_with_how_many_there_are_and_how_many_are_neede
 
 def test_the_parts_of_what_is_needed_add_up():
     with pytest.raises(DataError) as caught:
-        make_folds(rising(150), Evaluation(folds=2, train_size=100, test_size=14, embargo=3))
+        make_folds(Panel.of([rising(150)]), Evaluation(folds=2, train_size=100, test_size=14, embargo=3))
     assert caught.value.what == (
         "Series 'sp500' has 149 usable rows and 2 folds need 151: 100 to train on, 3 of embargo, 20 to calibrate the "
         "intervals and 14 in each fold."
@@ -144,7 +144,7 @@ def test_the_parts_of_what_is_needed_add_up():
 def test_a_frame_of_gaps_is_refused(bars):
     frame = frame_of(np.full(bars, np.nan), horizon=1)
     with pytest.raises(DataError, match="has 0 usable rows"):
-        make_folds(frame, Evaluation())
+        make_folds(Panel.of([frame]), Evaluation())
 
 
 EVALUATIONS = st.builds(
@@ -162,7 +162,7 @@ EVALUATIONS = st.builds(
 def test_folds_are_refused_or_tile_the_newest_rows(bars, horizon, evaluation):
     frame = rising(bars, horizon)
     try:
-        made = make_folds(frame, evaluation)
+        made = make_folds(Panel.of([frame]), evaluation)
     except DataError:
         return
     blocks = [fold.test_stop - fold.test_start for fold in made]

@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from model_frames import DAY, frame_of, real_frame, with_gaps
 
-from presage.evaluation.intervals import (
-    HALF_LIFE,
-    LEAST_SCALE,
-    IntervalState,
-    calibrate,
-    issue,
-    quantile_probabilities,
-)
+from presage.evaluation.intervals import IntervalState, calibrate, issue, quantile_probabilities
+from presage.evaluation.residuals import HALF_LIFE, LEAST_SCALE
 from presage.frame import FloatArray, Frame, to_change, to_level
 from presage.spec.evaluation import Intervals
 from presage.spec.job import TransformName

@@ -17,7 +17,7 @@ from presage.evaluation.backtest import BackTest, Dropped, FeatureConfig, Fold, 
 from presage.evaluation.judge import conditions, judge
 from presage.evaluation.scorecard import Scorecard, SourceSummary
 from presage.evaluation.trials import Trial, from_rows, merge, to_rows
-from presage.frame import FloatArray, Frame
+from presage.frame import FloatArray, Frame, Panel
 from presage.spec.job import PredictionJobSpec
 
 PROBABILITIES = np.array([0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975])
@@ -119,7 +119,7 @@ def make_back_test(column: str = "range_volatility", horizon: int = 1) -> BackTe
     }
     fold = np.repeat(np.arange(FOLDS + 1), BLOCK)
     return BackTest(
-        frame=frame,
+        panel=Panel.of([frame]),
         folds=folds,
         rows=np.arange(rows.start, rows.stop),
         fold=fold,

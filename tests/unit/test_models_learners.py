@@ -1,4 +1,4 @@
-"""What ridge, XGBoost and CatBoost learn, on outcomes that are known by construction."""
+"""What the learners from features learn, on outcomes that are known by construction."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_frames import frame_of, real_frame
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import ElasticNet, Ridge
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from presage.models.contract import Task
 from presage.models.direct import MeanRegressor, varying
-from presage.models.registry import load, trainer
-from presage.models.ridge import LinearRegressor, RidgeEstimator
+from presage.models.linear import LinearRegressor
+from presage.models.registry import estimator, load, trainer
+from presage.models.ridge import RidgeEstimator
 from presage.models.state import STATE
 from presage.spec.models import Model
 
-LEARNERS = ("ridge", "xgboost", "catboost")
+LEARNERS = ("ridge", "elastic_net", "random_forest", "hist_gradient_boosting", "xgboost", "lightgbm", "catboost")
+STATISTICAL = ("theta", "auto_arima", "auto_ets", "prophet")
 
 
 def planted_frame(rows=600):
@@ -71,6 +73,20 @@ def test_ridge_without_a_penalty_stands_repeated_columns():
     assert fitted.predict(np.array([[2.0, 2.0]])) == pytest.approx([7.0])
 
 
+def test_an_elastic_net_is_that_of_scikit_learn_on_standardised_columns():
+    random = np.random.default_rng(1)
+    features = random.normal(2, 3, size=(200, 4))
+    outcome = 5 + features @ [2.0, 0.0, -1.0, 0.0] + random.normal(size=200)
+    model = Model(name="elastic_net", parameters={"alpha": 0.1, "l1_ratio": 0.7})
+    fitted = estimator(model, "Regression").fit(features, outcome, seed=0)
+    standardised = StandardScaler().fit_transform(features)
+    scale = outcome.std()
+    expected = ElasticNet(alpha=0.1, l1_ratio=0.7).fit(standardised, (outcome - outcome.mean()) / scale)
+    predicted = outcome.mean() + scale * expected.predict(standardised)
+    assert fitted.predict(features) == pytest.approx(predicted, rel=1e-9)
+    assert (fitted.importance() == 0).tolist() == [False, True, False, True]
+
+
 def test_ridge_has_the_same_bytes_whatever_number_of_threads_is_allowed():
     frame = real_frame("volatility", 1)
     dumps = []
@@ -85,8 +101,8 @@ def digests():
     task = Task("LogChange", 1, 5, 7)
     return {
         f"{name}/{file}": hashlib.sha256(content).hexdigest()
-        for name in (*LEARNERS, "theta")
-        for file, content in trainer(Model(name=name)).fit(real_frame("close", 1), task).dump().items()
+        for name in (*LEARNERS, *STATISTICAL)
+        for file, content in trainer(Model(name=name)).fit(real_frame("close", 1).rows(0, 400), task).dump().items()
     }
 
 
@@ -127,10 +143,16 @@ def test_a_dump_is_data_and_says_what_it_is(name):
     assert [step["file"] for step in state["steps"]] == sorted(files.keys() - {STATE})
 
 
-@pytest.mark.parametrize("objective", [{"xgboost": "reg:absoluteerror"}, {"catboost": "MAE"}])
-def test_the_absolute_error_can_be_the_loss(objective):
-    ((name, loss),) = objective.items()
-    key = {"xgboost": "objective", "catboost": "loss_function"}[name]
+@pytest.mark.parametrize(
+    ("name", "key", "loss"),
+    [
+        ("xgboost", "objective", "reg:absoluteerror"),
+        ("catboost", "loss_function", "MAE"),
+        ("lightgbm", "objective", "regression_l1"),
+        ("hist_gradient_boosting", "loss", "absolute_error"),
+    ],
+)
+def test_the_absolute_error_can_be_the_loss(name, key, loss):
     frame = real_frame("volatility", 1)
     model = Model(name=name, parameters={key: loss})
     training = frame.rows(0, 1000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from presage.errors import LakeError, MissingExtraError, NotSupportedError
 from presage.models import registry
 from presage.models.combination import combine
 from presage.models.contract import Task
-from presage.models.registry import baselines, load, trainer
+from presage.models.libraries import library
+from presage.models.registry import baselines, estimator, load, trainer
 from presage.models.state import STATE, read_name
-from presage.spec.models import Model, ModelName
+from presage.spec.models import COMBINATION_NAMES, FORECASTER_NAMES, Model
 
 POSITIVE = np.linspace(1, 2, 100)
 SIGNED = np.linspace(-1, 1, 100)
@@ -48,14 +48,28 @@ def test_a_classification_is_not_supported_yet():
 def test_a_combination_is_made_of_fitted_forecasters_and_not_fitted():
     with pytest.raises(NotSupportedError, match="is not fitted"):
         trainer(Model(name="mean_combination"))
+    with pytest.raises(NotSupportedError, match="is not fitted"):
+        trainer(Model(name="weighted_combination"))
     with pytest.raises(NotSupportedError, match="nothing to combine"):
         combine({})
 
 
 def test_every_forecaster_has_a_trainer_or_is_a_combination():
-    for name in get_args(ModelName):
-        if name != "mean_combination":
+    for name in FORECASTER_NAMES:
+        if name not in COMBINATION_NAMES:
             assert callable(trainer(Model(name=name)).fit)
+
+
+@pytest.mark.parametrize("name", ["prevalence", "logistic_regression"])
+def test_what_does_not_forecast_has_no_trainer(name):
+    with pytest.raises(NotSupportedError, match=f"{name} does not forecast") as error:
+        trainer(Model(name=name))
+    assert "ridge" in error.value.remedy
+
+
+def test_a_model_of_the_history_is_no_function_of_features():
+    with pytest.raises(NotSupportedError, match="theta does not learn from features"):
+        estimator(Model(name="theta"), "Regression")
 
 
 def test_a_combination_is_the_mean_of_its_members_and_nests_their_files():
@@ -103,11 +117,17 @@ def test_a_missing_library_is_named_with_what_to_install(monkeypatch):
         trainer(Model(name="ridge"))
 
 
+def test_what_a_statistical_forecaster_needs_is_in_an_extra_of_its_own():
+    with pytest.raises(MissingExtraError, match=r"prophet needs .*no_such_package.*presage\[statistics\]"):
+        library("no_such_package", needed_by="prophet", extra="statistics")
+
+
 def test_a_baseline_needs_no_heavy_library():
     code = (
         "import sys; from presage.models.registry import trainer; from presage.spec.models import Model; "
         "trainer(Model(name='drift')); "
-        "print([name for name in ('xgboost', 'catboost', 'sklearn', 'statsmodels', 'scipy') if name in sys.modules])"
+        "print([name for name in ('xgboost', 'catboost', 'lightgbm', 'sklearn', 'onnxruntime', 'statsforecast', "
+        "'prophet', 'optuna', 'statsmodels', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -19,15 +19,17 @@ from rich.console import Console
 
 from presage.errors import JobError
 from presage.evaluation.metrics import origin_losses
-from presage.evaluation.scorecard import Reason, Scorecard
-from presage.report import back_test_charts, chart, facts, forecast_charts, numbers, score_charts, skill_charts
+from presage.evaluation.scorecard import Reason, Scorecard, SeriesScore
+from presage.frame import Panel
+from presage.report import back_test_charts, chart, facts, forecast_charts, grids, numbers, score_charts, skill_charts
 from presage.report.data import Report
 from presage.report.html import render
 from presage.report.markup import Markup, element, json_script, script
+from presage.report.numbers import UNDEFINED
 from presage.report.tables import guarded, predictions_csv
-from presage.report.terminal import print_forecast, print_report, print_scorecard, printable
+from presage.report.terminal import print_forecast, print_forecasts, print_report, print_scorecard, printable
 from presage.report.write import write_report
-from presage.spec.evaluation import Metric
+from presage.spec.evaluation import CLASSIFICATION_METRICS, Metric
 
 HOSTILE = "<script>alert('1')</script>&<b>\"</b>"
 
@@ -42,7 +44,7 @@ def refused() -> Report:
     return report_case.price_report()
 
 
-@pytest.fixture(scope="module", params=get_args(Metric))
+@pytest.fixture(scope="module", params=[metric for metric in get_args(Metric) if metric not in CLASSIFICATION_METRICS])
 def by_metric(request: pytest.FixtureRequest) -> Report:
     return report_case.volatility_report(horizon=2, metric=request.param)
 
@@ -399,7 +401,7 @@ def test_what_comes_from_data_cannot_act_on_the_page(promoted):
 
 def test_a_run_without_forecast_bars_gaps_or_caveats_is_shown(promoted):
     scorecard = promoted.scorecard.model_copy(update={"caveats": (), "dropped": (), "test": None, "features": ()})
-    report = replace(promoted, scorecard=scorecard, bars=None, forecast=None, conditions=())
+    report = replace(promoted, scorecard=scorecard, bars=None, forecasts=(), conditions=())
     words = _outline(render(report)).words
     assert "None was issued in this run." in words
     assert "too few forecasts to test" in words
@@ -428,7 +430,7 @@ def _enlarged(report: Report, times: int) -> Report:
     }
     bigger = replace(
         test,
-        frame=big,
+        panel=Panel.of([big]),
         rows=np.tile(test.rows, times) + np.repeat(np.arange(times) * count, rows),
         fold=np.tile(test.fold, times),
         scored=np.tile(test.scored, times),
@@ -539,7 +541,9 @@ def test_predictions_have_iso_times_and_empty_cells_where_there_is_no_value(prom
     level = test.frame.target_level.copy()
     level[test.rows[0]] = np.nan
     origin = test.frame.origin + np.timedelta64(1500, "ms")
-    text = predictions_csv(replace(test, frame=replace(test.frame, target_level=level, origin=origin)), "ridge")
+    text = predictions_csv(
+        replace(test, panel=Panel.of([replace(test.frame, target_level=level, origin=origin)])), "ridge"
+    )
     header, first = text.splitlines()[:2]
     row = dict(zip(header.split(","), first.split(","), strict=True))
     assert row["actual"] == ""
@@ -552,7 +556,7 @@ def test_predictions_have_iso_times_and_empty_cells_where_there_is_no_value(prom
 def test_text_that_a_spreadsheet_would_run_is_defused(text, promoted):
     assert guarded(text) == f"'{text}"
     frame = replace(promoted.back_test.frame, series=text)
-    table = pl.read_csv(predictions_csv(replace(promoted.back_test, frame=frame), "ridge").encode())
+    table = pl.read_csv(predictions_csv(replace(promoted.back_test, panel=Panel.of([frame])), "ridge").encode())
     assert table["series"][0] == f"'{text}"
     assert guarded("sp500") == "sp500"
 
@@ -578,3 +582,75 @@ def test_a_place_that_cannot_be_written_to_is_named_and_left_as_it_was(tmp_path,
     with pytest.raises(JobError, match="run"):
         write_report(tmp_path / "run", refused)
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture(scope="module")
+def panel(promoted) -> Report:
+    """The promoted report's series beside itself under a name that is no word of HTML, which counts half as often."""
+    test = promoted.back_test
+    count = len(test.frame)
+    twice = {
+        name: replace(one, mean=np.tile(one.mean, (2, 1)), quantiles=np.tile(one.quantiles, (2, 1, 1)))
+        for name, one in test.forecasts.items()
+    }
+    half = test.scored & (np.arange(len(test.rows)) % 2 == 0)
+    both = replace(
+        test,
+        panel=Panel.of([test.frame, replace(test.frame, series="<b>=x")]),
+        rows=np.concatenate([test.rows, test.rows + count]),
+        fold=np.tile(test.fold, 2),
+        scored=np.concatenate([test.scored, half]),
+        forecasts=twice,
+    )
+    scores = (
+        SeriesScore(name="sp500", origins=1200, loss=0.25, skill=0.1, coverage=0.9),
+        SeriesScore(name="<b>=x", origins=600, loss=0.2, skill=0.2, coverage=0.88),
+        SeriesScore(name="new", origins=0, loss=None, skill=None, coverage=None),
+    )
+    bare = replace(promoted.forecast, series="new", probabilities=np.array([]), quantiles=np.empty((1, 0)))
+    return replace(
+        promoted,
+        back_test=both,
+        scorecard=promoted.scorecard.model_copy(update={"series": scores}),
+        forecasts=(bare, promoted.forecast, replace(promoted.forecast, series="<b>=x")),
+    )
+
+
+def test_a_panel_is_shown_series_by_series(panel):
+    assert panel.shown.panel.names == ("sp500",)
+    assert panel.forecast.series == "sp500"
+    page = render(panel)
+    assert page.count('<input type="search"') == 2
+    assert "<b>=x" not in page
+    words = _outline(page).words
+    assert "3 series are forecast; sp500 is drawn." in words
+    assert "Of the 2 series sp500 is drawn" in words
+    assert [row[0] for row in grids.series(panel.scorecard).rows] == ["<b>=x", "sp500", "new"]
+    assert grids.series(panel.scorecard).rows[2][1:] == ("0", UNDEFINED, UNDEFINED, UNDEFINED)
+
+
+def test_a_panels_forecasts_are_a_row_a_series_and_one_without_an_interval_says_so(panel):
+    grid = grids.forecasts(panel.forecasts, "percent", 0.9)
+    assert [row[0] for row in grid.rows] == ["new", "sp500", "<b>=x"]
+    assert grid.columns[-1].name == "90 % interval"
+    assert grid.rows[0][-1] == UNDEFINED
+    assert " to " in grid.rows[1][-1]
+    stream = io.StringIO()
+    print_forecasts(panel.forecasts, Console(file=stream, width=80))
+    assert stream.getvalue().startswith("3 series, issued at ")
+    assert "best first" in _printed(panel)
+
+
+def test_predictions_of_a_panel_name_the_series_of_each_row(panel):
+    table = pl.read_csv(predictions_csv(panel.back_test, "ridge").encode())
+    rows = len(panel.back_test.rows) // 2
+    assert table["series"].to_list() == ["sp500"] * rows + ["<b>=x"] * rows
+    assert table["actual"].head(rows).equals(table["actual"].tail(rows))
+
+
+def test_the_loss_that_a_panel_saved_is_averaged_by_date(panel, promoted):
+    alone, both = (
+        json.loads(skill_charts.advantage_over_time(one.scorecard, one.back_test).figure)["data"][0]
+        for one in (promoted, panel)
+    )
+    assert both["x"] == alone["x"]

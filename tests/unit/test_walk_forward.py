@@ -12,20 +12,21 @@ from model_frames import frame_of, real_frame, with_gaps
 from presage.engine import LocalEngine
 from presage.errors import DataError, NotSupportedError
 from presage.evaluation.backtest import BackTest
-from presage.evaluation.contenders import contenders, final_fit, seed_of
+from presage.evaluation.contenders import Contender, contenders, seed_of
+from presage.evaluation.final_fit import final_fit
 from presage.evaluation.intervals import calibrate
 from presage.evaluation.walk_forward import back_test
 from presage.features.build import build_frames
+from presage.features.config import FeatureConfig
 from presage.features.selection import select
-from presage.frame import Frame
-from presage.models.contract import Task
+from presage.frame import Frame, Panel
+from presage.models.contract import Forecaster, Task
 from presage.models.registry import load, trainer
 from presage.spec.features import Selection
 from presage.spec.job import PredictionJobSpec, TransformName
 from presage.spec.models import Model
 
 SEASON = 5
-ENGINE = LocalEngine(1)
 CANDIDATES: tuple[Model, ...] = (
     Model(name="ridge"),
     Model(name="xgboost", parameters={"n_estimators": 20}),
@@ -57,11 +58,20 @@ def job(
     )
 
 
+def walk_of(frame: Frame, spec: PredictionJobSpec, workers: int = 1) -> BackTest:
+    return back_test(Panel.of([frame]), spec, season=SEASON, engine=LocalEngine(workers))
+
+
+def fitted(frame: Frame, spec: PredictionJobSpec, champion: Contender, config: FeatureConfig) -> Forecaster:
+    (only,) = final_fit(Panel.of([frame]), spec, champion, season=SEASON, config=config).values()
+    return only
+
+
 @cache
 def walked(horizon: int, transform: TransformName, workers: int = 1) -> BackTest:
     frame = real_frame("volatility" if transform == "Level" else "close", horizon)
     spec = job(horizon=horizon, transform=transform)
-    return back_test(frame, spec, season=SEASON, engine=LocalEngine(workers))
+    return walk_of(frame, spec, workers)
 
 
 def content(found: BackTest, rows: slice) -> bytes:
@@ -73,7 +83,7 @@ def content(found: BackTest, rows: slice) -> bytes:
 
 def named(spec: PredictionJobSpec, frame: Frame) -> dict[str, bool]:
     task = Task(spec.target.transform, spec.target.horizon, SEASON, 0)
-    return {contender.name: contender.baseline for contender in contenders(spec, task, frame.level)}
+    return {contender.name: contender.baseline for contender in contenders(spec, task, Panel.of([frame]))}
 
 
 def test_baselines_come_first_and_candidates_in_the_jobs_order():
@@ -107,7 +117,7 @@ def test_a_second_model_of_a_name_is_numbered_and_a_listed_baseline_runs_once():
         *("ridge", "ridge_2", "ridge_3"),
     ]
     task = Task("Level", 1, SEASON, 0)
-    parameters = {contender.name: contender.model.parameters for contender in contenders(spec, task, frame.level)}
+    parameters = {contender.name: contender.model.parameters for contender in contenders(spec, task, Panel.of([frame]))}
     assert parameters["ridge_2"] == {"alpha": 9.0}
     assert parameters["window_mean_2"] == {"window": 60}
 
@@ -187,7 +197,7 @@ def test_nothing_later_reaches_a_forecast_or_its_quantiles(horizon, transform):
             target_level=np.where(unknown, random.lognormal(3, 2, frame.target_level.shape), frame.target_level),
         )
         spec = job(horizon=horizon, transform=transform)
-        other = back_test(scrambled, spec, season=SEASON, engine=ENGINE)
+        other = walk_of(scrambled, spec)
         until = slice(row - found.rows[0] + 1)
         assert content(other, until) == content(found, until)
         assert content(other, slice(None)) != content(found, slice(None))
@@ -199,7 +209,7 @@ def test_a_fit_sees_no_outcome_that_became_known_after_its_cutoff():
     after = frame.target_known_at > fold.cutoff
     assert after[: fold.train_stop].any()
     scrambled = replace(frame, target_level=np.where(after, frame.target_level * 3, frame.target_level))
-    other = back_test(scrambled, job(horizon=5, transform="LogChange"), season=SEASON, engine=ENGINE)
+    other = walk_of(scrambled, job(horizon=5, transform="LogChange"))
     block = found.fold == fold.number
     for name, forecast in found.forecasts.items():
         assert other.forecasts[name].mean[block].tobytes() == forecast.mean[block].tobytes(), name
@@ -219,10 +229,7 @@ def test_two_workers_find_the_same_bytes_as_one():
 def test_the_seed_of_the_job_reaches_the_fits():
     frame = real_frame("volatility", 1)
     models = [Model(name="xgboost", parameters={"n_estimators": 5})]
-    means = [
-        back_test(frame, job(models=models, seed=seed), season=SEASON, engine=ENGINE).forecasts["xgboost"].mean
-        for seed in (1, 1, 2)
-    ]
+    means = [walk_of(frame, job(models=models, seed=seed)).forecasts["xgboost"].mean for seed in (1, 1, 2)]
     assert means[0].tobytes() == means[1].tobytes() != means[2].tobytes()
 
 
@@ -235,7 +242,7 @@ def test_seeds_are_the_same_everywhere_and_differ_by_contender_and_fold():
 
 def test_gaps_have_no_forecast_and_are_not_scored():
     frame = with_gaps(real_frame("volatility", 2))
-    found = back_test(frame, job(models=CANDIDATES[:1], horizon=2), season=SEASON, engine=ENGINE)
+    found = walk_of(frame, job(models=CANDIDATES[:1], horizon=2))
     gap = np.isnan(frame.level[found.rows])
     unknown = np.isnan(frame.target_level[found.rows]).any(axis=1)
     assert gap.sum() > 10
@@ -249,12 +256,8 @@ def test_an_origin_without_a_forecast_from_one_contender_counts_for_none():
     level, outcome = frame.level.copy(), frame.target_level.copy()
     level[1200] = -5.0
     outcome[1199] = -5.0
-    found = back_test(
-        replace(frame, level=level, target_level=outcome),
-        job(models=CANDIDATES[:1], transform="LogChange"),
-        season=SEASON,
-        engine=ENGINE,
-    )
+    odd = replace(frame, level=level, target_level=outcome)
+    found = walk_of(odd, job(models=CANDIDATES[:1], transform="LogChange"))
     assert np.isnan(found.forecasts["ridge"].quantiles[found.rows == 1200]).all()
     assert not found.scored[found.rows == 1200].any()
     assert found.scored[found.rows == 1201].all()
@@ -263,7 +266,7 @@ def test_an_origin_without_a_forecast_from_one_contender_counts_for_none():
 def test_blocks_end_where_outcomes_are_not_yet_known():
     frame = real_frame("volatility", 3)
     today = frame.known_by(frame.origin[1400])
-    found = back_test(today, job(models=CANDIDATES[:1], horizon=3), season=SEASON, engine=ENGINE)
+    found = walk_of(today, job(models=CANDIDATES[:1], horizon=3))
     assert len(today) == 1401
     assert found.rows[-1] == 1397
     assert np.isfinite(found.frame.target_level[found.rows]).all()
@@ -274,12 +277,7 @@ def test_a_contender_that_cannot_be_fitted_is_named_with_its_fold():
     level = np.where(np.arange(len(frame)) < 1100, -frame.level, frame.level)
     outcome = np.append(level[1:], np.nan)[:, np.newaxis]
     with pytest.raises(DataError, match=r"^ridge in fold 0: ") as caught:
-        back_test(
-            replace(frame, level=level, target_level=outcome),
-            job(models=CANDIDATES[:1], transform="LogChange"),
-            season=SEASON,
-            engine=ENGINE,
-        )
+        walk_of(replace(frame, level=level, target_level=outcome), job(models=CANDIDATES[:1], transform="LogChange"))
     assert caught.value.remedy
 
 
@@ -288,37 +286,31 @@ def test_a_walk_without_an_origin_to_score_is_refused_with_numbers():
     level = np.where(np.arange(len(frame)) > 1000, -frame.level, frame.level)
     outcome = np.append(level[1:], np.nan)[:, np.newaxis]
     with pytest.raises(DataError, match=r"no origin can be scored; of \d+ that were forecast \d+ have a level"):
-        back_test(
+        walk_of(
             replace(frame, level=level, target_level=outcome),
             job(models=[Model(name="naive")], transform="LogChange", evaluation={"train_size": 1000}),
-            season=SEASON,
-            engine=ENGINE,
         )
 
 
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="has 79 usable rows and 30 folds need"):
-        back_test(
-            frame_of(np.arange(1.0, 81.0), horizon=1), job(evaluation={"folds": 30}), season=SEASON, engine=ENGINE
-        )
+        walk_of(frame_of(np.arange(1.0, 81.0), horizon=1), job(evaluation={"folds": 30}))
 
 
 def test_a_combination_of_nothing_is_refused():
     frame = real_frame("volatility", 1)
     spec = job(models=[Model(name="mean_combination")])
     with pytest.raises(NotSupportedError, match="nothing to combine"):
-        back_test(frame, spec, season=SEASON, engine=ENGINE)
+        walk_of(frame, spec)
 
 
 def test_classification_is_refused():
     with pytest.raises(NotSupportedError, match="Classification"):
-        back_test(real_frame("volatility", 1), job(task="Classification"), season=SEASON, engine=ENGINE)
+        walk_of(real_frame("volatility", 1), job(task="Classification"))
 
 
 def test_the_median_is_a_baseline_of_regression():
-    found = back_test(
-        real_frame("volatility", 1), job(models=CANDIDATES[:1], task="Regression"), season=SEASON, engine=ENGINE
-    )
+    found = walk_of(real_frame("volatility", 1), job(models=CANDIDATES[:1], task="Regression"))
     assert found.forecasts["median"].baseline
 
 
@@ -327,16 +319,16 @@ def test_the_final_fit_learns_from_all_that_is_known(place):
     frame, spec = real_frame("close", 5), job(horizon=5, transform="LogChange")
     task = Task("LogChange", 5, SEASON, spec.seed)
     config = select(frame, transform="LogChange", selection=Selection(max_features=3), seed=1)
-    entrants = {contender.name: contender for contender in contenders(spec, task, frame.level)}
+    entrants = {contender.name: contender for contender in contenders(spec, task, Panel.of([frame]))}
     champion = entrants[CANDIDATES[place].name]
     newest = np.array([len(frame) - 1])
-    found = final_fit(frame, spec, champion, season=SEASON, config=config)
+    found = fitted(frame, spec, champion, config)
     forecast = found.predict(frame, newest)
     assert forecast.shape == (1, 5)
     assert np.isfinite(forecast).all()
     again = load(champion.model.name, found.dump())
     assert again.predict(frame, newest).tobytes() == forecast.tobytes()
-    earlier = final_fit(frame.known_by(frame.origin[-200]), spec, champion, season=SEASON, config=config)
+    earlier = fitted(frame.known_by(frame.origin[-200]), spec, champion, config)
     assert earlier.predict(frame, newest).tobytes() != forecast.tobytes()
 
 
@@ -345,14 +337,14 @@ def test_the_final_fit_of_a_rolling_job_learns_from_the_newest_rows_only():
     rolling = {"window": "Rolling", "train_size": 400}
     spec = job(models=CANDIDATES[:1], evaluation=rolling)
     config = select(frame, transform="Level", selection=Selection(), seed=1)
-    champion = contenders(spec, Task("Level", 1, SEASON, 0), frame.level)[-1]
+    champion = contenders(spec, Task("Level", 1, SEASON, 0), Panel.of([frame]))[-1]
     newest = np.array([len(frame) - 1])
     whole, part = (
-        final_fit(given, spec, champion, season=SEASON, config=config).predict(frame, newest)
+        fitted(given, spec, champion, config).predict(frame, newest)
         for given in (frame, frame.rows(len(frame) - 400, len(frame)))
     )
     assert whole.tobytes() == part.tobytes()
-    expanding = final_fit(frame, job(models=CANDIDATES[:1]), champion, season=SEASON, config=config)
+    expanding = fitted(frame, job(models=CANDIDATES[:1]), champion, config)
     assert expanding.predict(frame, newest).tobytes() != whole.tobytes()
 
 
@@ -382,7 +374,7 @@ def test_range_volatility_of_the_sp500_is_forecast_better_than_by_any_baseline()
     )
     spec = spec.model_copy(update={"models": (Model(name="ridge"),)})
     (frame,) = build_frames(spec, {name: real_bars(name) for name in ("sp500", "vix")})
-    found = back_test(frame, spec, season=SEASON, engine=ENGINE)
+    found = walk_of(frame, spec)
     outcome = frame.target_level[found.rows][found.scored]
     loss = {
         name: float(np.abs(forecast.mean[found.scored] - outcome).mean()) for name, forecast in found.forecasts.items()

@@ -22,6 +22,7 @@ from presage.bars.periods import Periods, as_series, ranks
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME, BoolArray, FloatArray, IntArray, TimeArray, value_columns
 from presage.spec.sources import Aggregation
 
+_MOMENT = np.timedelta64(1, "us")
 NEVER = np.datetime64("9999-12-31", "us")
 _BY_NAME: dict[str, Aggregation] = {"open": "first", "high": "max", "low": "min", "volume": "sum"}
 
@@ -65,49 +66,88 @@ def make_bars(
         of nulls alone is null. A bar that no row closes yet is known at `NEVER`.
     """
     how = {name: aggregation.get(name, _BY_NAME.get(name.lower(), "last")) for name in value_columns(rows)}
-    is_first = _changes(rows.get_column(SERIES)) | _changes(rows.get_column(TIME))
-    first, later = rows.filter(is_first), rows.filter(~is_first)
-    number = periods.number(first.get_column(TIME).to_numpy())
-    is_start = _changes(first.get_column(SERIES)) | _changes(pl.Series(number))
-    starts = np.flatnonzero(is_start)
+    edges = series_edges(rows)
+    is_first = _is_first(rows, edges)
+    first, later = rows, rows.clear()
+    if not is_first.all():
+        first, later = rows.filter(is_first), rows.filter(~is_first)
+        edges = series_edges(first)
+    times = first.get_column(TIME).to_numpy()
+    starts, number = _starts(times, edges, periods)
     sizes = np.diff(np.append(starts, first.height))
-    published = np.maximum.reduceat(first.get_column(KNOWN_AT).to_numpy(), starts)
-    ends = periods.end(number[starts])
-    closed = np.maximum(np.maximum(published, ends + np.timedelta64(lag)), _reached(first, row_periods, starts, ends))
-    place = (np.cumsum(is_first) - 1)[~is_first]
-    bar_of_row = np.cumsum(is_start) - 1
-    revisions = _Revisions(place, bar_of_row[place], later.get_column(KNOWN_AT).to_numpy(), _values(later))
+    known_at = first.get_column(KNOWN_AT).to_numpy()
+    published = np.maximum.reduceat(known_at.view(np.int64), starts).view(known_at.dtype)
+    ends = periods.end(number)
+    reached = _reached(times, known_at, edges, row_periods, starts=starts, ends=ends)
+    closed = np.maximum(np.maximum(published, ends + np.timedelta64(lag)), reached)
+    place = (np.cumsum(is_first) - 1)[~is_first] if later.height else np.empty(0, dtype=np.intp)
+    bar = np.searchsorted(starts, place, side="right") - 1
+    revisions = _Revisions(place, bar, later.get_column(KNOWN_AT).to_numpy(), _values(later))
+    names = first.get_column(SERIES).gather(starts)
     made = [
         pl.DataFrame(
             {
-                SERIES: first.get_column(SERIES).gather(starts[bars]),
-                TIME: as_series(periods.start(number[starts[bars]])),
-                KNOWN_AT: as_series(known_at),
-                **{name: pl.Series(combine(values[name], edges, how[name])).fill_nan(None) for name in how},
+                SERIES: names.gather(bars),
+                TIME: as_series(periods.start(number[bars])),
+                KNOWN_AT: as_series(known),
+                **{name: pl.Series(combine(values[name], begins, how[name])).fill_nan(None) for name in how},
             }
         )
-        for bars, known_at, values, edges in _vintages(_values(first), starts, sizes, closed, revisions)
+        for bars, known, values, begins in _vintages(
+            _values(first, writable=later.height > 0), starts, sizes, closed, revisions
+        )
     ]
     return pl.concat(made).sort(KEY)
 
 
-def _reached(first: pl.DataFrame, row_periods: Periods, starts: IntArray, ends: TimeArray) -> TimeArray:
+def series_edges(rows: pl.DataFrame) -> IntArray:
+    """Return where each run of rows of one series starts, and the number of rows."""
+    runs = rows.get_column(SERIES).rle().struct.field("len").to_numpy()
+    return np.append(0, np.cumsum(runs, dtype=np.intp))
+
+
+def _is_first(rows: pl.DataFrame, edges: IntArray) -> BoolArray:
+    """Return which rows are the first vintage of theirs."""
+    times = rows.get_column(TIME).to_numpy()
+    is_first = np.empty(len(times), dtype=np.bool_)
+    np.not_equal(times[1:], times[:-1], out=is_first[1:])
+    is_first[edges[:-1]] = True
+    return is_first
+
+
+def _starts(times: TimeArray, edges: IntArray, periods: Periods) -> tuple[IntArray, IntArray]:
+    """Return where the rows of each bar start, and the number of its period."""
+    found = [periods.starts(times[start:stop]) for start, stop in pairwise(edges.tolist())]
+    starts = np.concatenate([edges[run] + places for run, (places, _) in enumerate(found)])
+    return starts, np.concatenate([numbers for _, numbers in found])
+
+
+def _reached(
+    times: TimeArray, known_at: TimeArray, edges: IntArray, row_periods: Periods, *, starts: IntArray, ends: TimeArray
+) -> TimeArray:
     """Return when a row that reaches each bar's end was first known, `NEVER` where there is none.
 
     Args:
-        first: First vintages of the rows, sorted.
+        times: (n,) times of the first vintages of the rows, sorted by series and time.
+        known_at: (n,) when they were known.
+        edges: Where each series starts, and n.
         row_periods: The periods that rows cover.
         starts: (g,) place of each bar's first row.
         ends: (g,) ends of the bars.
     """
-    row_ends = row_periods.end(row_periods.number(first.get_column(TIME).to_numpy()))
-    known_at = first.get_column(KNOWN_AT).to_numpy()
-    edges = np.append(np.flatnonzero(_changes(first.get_column(SERIES))), first.height)
     reached = np.full(len(starts), NEVER)
+    possible = ends <= row_periods.edges[-1]
+    # A row reaches the end if it is of the period that contains the last moment before it, or of a later one.
+    within: TimeArray = np.where(possible, ends, row_periods.edges[-1])
+    last = row_periods.start(row_periods.number(within - _MOMENT))
     for start, stop in pairwise(edges.tolist()):
         bars = slice(*np.searchsorted(starts, (start, stop)))
-        earliest = np.append(np.minimum.accumulate(known_at[start:stop][::-1])[::-1], NEVER)
-        reached[bars] = earliest[np.searchsorted(row_ends[start:stop], ends[bars])]
+        place = start + np.searchsorted(times[start:stop], last[bars])
+        some = possible[bars] & (place < stop)
+        # The earliest of all rows from that one on: what lies between two places, and then what lies behind.
+        between = np.minimum.reduceat(known_at[:stop].view(np.int64), place[some]) if some.any() else place[:0]
+        earliest = np.minimum.accumulate(between[::-1])[::-1]
+        reached[bars][some] = earliest.view(known_at.dtype)
     return reached
 
 
@@ -122,8 +162,9 @@ def _vintages(
     revisions, step = _steps(revisions, closed)
     for count in range(int(step.max(initial=0)) + 1):
         now = np.flatnonzero(step == count)
-        for name, column in values.items():
-            column[revisions.place[now]] = revisions.values[name][now]
+        if len(now):
+            for name, column in values.items():
+                column[revisions.place[now]] = revisions.values[name][now]
         if count == 0:
             yield np.arange(len(starts)), closed, values, starts
             continue
@@ -173,6 +214,8 @@ def combine(values: FloatArray, starts: IntArray, how: Aggregation) -> FloatArra
     if how == "min":
         return np.fmin.reduceat(values, starts)
     valid = ~np.isnan(values)
+    if valid.all():
+        return _combine_whole(values, starts, how)
     count = np.add.reduceat(valid, starts, dtype=np.intp)
     if how in {"sum", "mean"}:
         total = np.add.reduceat(np.where(valid, values, 0.0), starts)
@@ -185,8 +228,19 @@ def combine(values: FloatArray, starts: IntArray, how: Aggregation) -> FloatArra
     return np.where(count > 0, values[np.where(count > 0, chosen, 0)], np.nan)
 
 
-def _values(rows: pl.DataFrame) -> dict[str, FloatArray]:
-    return {name: rows.get_column(name).fill_null(np.nan).to_numpy(writable=True) for name in value_columns(rows)}
+def _combine_whole(values: FloatArray, starts: IntArray, how: Aggregation) -> FloatArray:
+    """Return what `combine` does where every row has a value."""
+    if how == "first":
+        return values[starts]
+    stops: IntArray = np.append(starts[1:], len(values))
+    if how == "last":
+        return values[stops - 1]
+    total = np.add.reduceat(values, starts, dtype=np.float64)
+    return total / (stops - starts) if how == "mean" else total
+
+
+def _values(rows: pl.DataFrame, *, writable: bool = False) -> dict[str, FloatArray]:
+    return {name: rows.get_column(name).fill_null(np.nan).to_numpy(writable=writable) for name in value_columns(rows)}
 
 
 def _changes(values: pl.Series) -> BoolArray:

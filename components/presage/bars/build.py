@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from presage.bars.aggregate import make_bars
+from presage.bars.aggregate import make_bars, series_edges
 from presage.bars.contract import FILLED, Bars, CalendarName, Gap
 from presage.bars.gaps import choose_calendar, fill_forward, find_missing, list_gaps
 from presage.bars.periods import Periods, as_series, periods_between, weekend
@@ -53,7 +53,7 @@ def build_bars(
     row_frequency = parse_frequency(source.frequency) if source.frequency else frequency
     lag = parse_duration(source.availability.lag)
     zone = source.time_zone
-    rows = rows.drop(INGESTED_AT, strict=False).sort(KEY)
+    rows = _sorted(rows.drop(INGESTED_AT, strict=False))
     made = row_frequency.approximate < frequency.approximate
     length = frequency if made else row_frequency
     if rows.height:
@@ -102,6 +102,18 @@ def _close_gaps(
         made = as_series(periods.start(missing.number)).is_in(copies.get_column(TIME).implode()).to_numpy()
         gaps += list_gaps(str(name), missing, made, periods)
     return filled, gaps
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows sorted by `KEY`; whether they are is soon seen, and a sort of millions is not."""
+    if rows.is_empty():
+        return rows
+    edges = series_edges(rows)
+    names = rows.get_column(SERIES).gather(edges[:-1])
+    times, known_at = rows.get_column(TIME).to_numpy(), rows.get_column(KNOWN_AT).to_numpy()
+    odd = np.setdiff1d(np.flatnonzero(times[1:] <= times[:-1]) + 1, edges)
+    ascending = (times[odd] == times[odd - 1]) & (known_at[odd] >= known_at[odd - 1])
+    return rows if (names[1:] > names[:-1]).all() and ascending.all() else rows.sort(KEY)
 
 
 def _end(bars: pl.DataFrame, periods: Periods) -> pl.Series:

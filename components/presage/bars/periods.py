@@ -39,6 +39,16 @@ class Periods:
             return self.first[place]
         return self.first[place] + ((times - self.edges[place]) // self.length).astype(np.intp)
 
+    def starts(self, times: TimeArray) -> tuple[IntArray, IntArray]:
+        """Return where each period's times start among ascending times, and the numbers of these periods; (g,) both."""
+        if self.length is None:
+            places = np.append(np.searchsorted(times, self.edges[:-1]), len(times))
+            full = np.flatnonzero(np.diff(places))
+            return places[full], self.first[full]
+        numbers = self.number(times)
+        places = np.flatnonzero(np.diff(numbers, prepend=-1))
+        return places, numbers[places]
+
     def start(self, numbers: IntArray) -> TimeArray:
         """Return the start of each numbered period; (n,) datetime64[us], UTC."""
         place = self._place(numbers)
@@ -59,16 +69,26 @@ def periods_between(first: datetime, last: datetime, frequency: Frequency, zone:
     """Return the periods from the one that contains `first` to the one that contains `last`."""
     clock = frequency.unit in {"m", "h"}
     unit = _DAY if clock else frequency
-    moments = [period_start(first, unit, zone)]
-    while moments[-1] <= last:
-        # Where the clock leaps over midnight, a day starts late, and a shift of it leads to the same late hour.
-        moments.append(period_start(shift(moments[-1], 1, unit, zone), unit, zone))
-    edges = pl.Series(moments, dtype=pl.Datetime("us", "UTC")).to_numpy()
+    edges = _edges(first, last, unit, zone)
     if not clock:
         return Periods(edges, np.arange(len(edges) - 1), None)
     length = np.timedelta64(frequency.approximate).astype("timedelta64[us]")
     slots = -(-np.diff(edges) // length)
     return Periods(edges, np.concatenate([[0], np.cumsum(slots)[:-1]]).astype(np.intp), length)
+
+
+def _edges(first: datetime, last: datetime, frequency: Frequency, zone: str) -> TimeArray:
+    start = period_start(first, frequency, zone)
+    if zone == "UTC" and frequency.unit != "mo":
+        count = (last - start) // frequency.approximate + 2
+        step = np.timedelta64(frequency.approximate).astype("timedelta64[us]")
+        edges: TimeArray = np.datetime64(start.replace(tzinfo=None), "us") + np.arange(count) * step
+        return edges
+    moments = [start]
+    while moments[-1] <= last:
+        # Where the clock leaps over midnight, a day starts late, and a shift of it leads to the same late hour.
+        moments.append(period_start(shift(moments[-1], 1, frequency, zone), frequency, zone))
+    return pl.Series(moments, dtype=pl.Datetime("us", "UTC")).to_numpy()
 
 
 def weekend(starts: TimeArray, zone: str) -> BoolArray:

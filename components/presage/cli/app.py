@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 
 from presage import __version__
+from presage.cli.backfill import backfill
+from presage.cli.backtest import backtest
 from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
 from presage.cli.logs import set_up_logs
 from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.cli.subcommands import add_subcommands
+from presage.cli.verify import verify
 from presage.spec.digest import spec_digest
 from presage.spec.load import load_job
 from presage.spec.outcome import RunOutcome
@@ -24,7 +27,7 @@ app = typer.Typer(
     help="One file, a PredictionJob, turns market data into an honest, running forecast.",
     epilog="Exit codes: 0 done (also when no model was promoted), 1 unexpected failure, 2 wrong words or job file, "
     "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake, "
-    "7 try again later, 130 interrupted, 143 terminated.",
+    "7 try again later, 8 not ready (verify), 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -108,11 +111,11 @@ def run(
             )
         tell(done.outcome)
     with faults_end_the_command():
-        from presage.report.terminal import print_report
+        from presage.report.tabular_terminal import show_report
         from presage.report.write import REPORT
 
         if output is Output.table:
-            print_report(done.report, console())
+            show_report(done.report, console())
             note(f"report: {place.called(done.directory / REPORT)}")
         else:
             emit(done.summary, output)
@@ -179,10 +182,10 @@ def forecast(
             )
         tell(issued.outcome)
     with faults_end_the_command():
-        from presage.report.terminal import print_forecast
+        from presage.report.tabular_terminal import show_forecasts
 
         if output is Output.table:
-            print_forecast(issued.forecast, console())
+            show_forecasts(issued.forecasts, console())
         else:
             emit(issued.summary, output)
 
@@ -198,7 +201,7 @@ def report(
     """Show what a run found."""
     with faults_end_the_command():
         job = load_job(file)
-        from presage.report.terminal import print_scorecard
+        from presage.report.tabular_terminal import show_scorecard
         from presage.report.write import REPORT
         from presage.steps.history import open_run
         from presage.steps.mirror import look_in
@@ -209,7 +212,7 @@ def report(
         if path:
             typer.echo(html)
         elif output is Output.table:
-            print_scorecard(found.summary.scorecard, console(), name=job.metadata.name)
+            show_scorecard(found.summary.scorecard, console(), name=job.metadata.name)
             note(f"report: {html}")
         else:
             emit(found.summary, output)
@@ -233,4 +236,7 @@ def _moment(as_of: datetime | None) -> datetime:
     return datetime.now(UTC) if as_of is None else as_of.replace(tzinfo=UTC)
 
 
+app.command()(backfill)
+app.command()(backtest)
+app.command()(verify)
 add_subcommands(app)

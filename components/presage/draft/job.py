@@ -16,7 +16,7 @@ from presage.frame import KNOWN_AT
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.spec.load import parse_job
-from presage.steps.select import build_frame
+from presage.steps.select import build_panel
 
 _LAG = (
     "# CHECK: how long after the end of its period a row is published, which no table tells. 0s suits prices;",
@@ -55,7 +55,7 @@ def _prove(job: PredictionJob, rows: pl.DataFrame) -> None:
     frequency = parse_frequency(job.spec.frequency)
     now: datetime = rows[KNOWN_AT].to_list()[-1]
     bars = build_bars(source, rows, frequency=frequency, calendar=job.spec.calendar, now=now)
-    make_folds(build_frame(job, {source.name: bars}), job.spec.evaluation)
+    make_folds(build_panel(job, {source.name: bars}).panel, job.spec.evaluation)
 
 
 def _write(file: str, name: str, guess: TableGuess) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from presage.features.config import Dropped, FeatureConfig
-from presage.frame import BoolArray, FloatArray, Frame, IntArray
+from presage.frame import BoolArray, FloatArray, Frame, IntArray, Panel
 
 __all__ = ["BackTest", "Dropped", "FeatureConfig", "Fold", "Forecasts"]
 
@@ -17,13 +17,16 @@ __all__ = ["BackTest", "Dropped", "FeatureConfig", "Fold", "Forecasts"]
 class Fold:
     """One step of the walk: fit on what was known at the cut-off, forecast a block of later origins.
 
+    Places are those of dates (`Panel.dates`), which all series share; those of one series are its frame's rows.
+
     Attributes:
         number: 0 for the fold that only calibrates intervals, then 1, 2, ... for those that are scored.
-        train_start: First frame row of the training window.
-        train_stop: Frame row behind the training window's last.
-        test_start: First frame row of the block.
-        test_stop: Frame row behind the block's last.
-        cutoff: datetime64[us], UTC; the newest moment whose knowledge training may use: the last training row's origin.
+        train_start: First date of the training window.
+        train_stop: Place behind the training window's last date.
+        test_start: First date of the block.
+        test_stop: Place behind the block's last date.
+        cutoff: datetime64[us], UTC; the newest moment whose knowledge training may use: when the last training date was
+            known of all series, but no later than the first origin of the block.
     """
 
     number: int
@@ -59,9 +62,10 @@ class BackTest:
     """Forecasts of all contenders at the same origins.
 
     Attributes:
-        frame: All origins of the series.
+        panel: All origins of the series.
         folds: The walk, the calibration fold first.
-        rows: (r,) frame rows that were forecast, ascending; those of the calibration fold first.
+        rows: (r,) rows of the panel's `whole` that were forecast, ascending: one series after the other, and in each
+            the calibration fold first.
         fold: (r,) number of the fold of each of them.
         scored: (r,) bool; whether the origin counts: a scored fold, no gap, all steps' outcomes known, and a mean
             and all quantiles from every contender. The same for every contender, so that losses are compared in pairs.
@@ -70,7 +74,7 @@ class BackTest:
         selections: What selection kept in each fold, by the fold's number.
     """
 
-    frame: Frame
+    panel: Panel
     folds: tuple[Fold, ...]
     rows: IntArray
     fold: IntArray
@@ -78,3 +82,30 @@ class BackTest:
     probabilities: FloatArray
     forecasts: Mapping[str, Forecasts]
     selections: Mapping[int, FeatureConfig]
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that `rows` are places in: that of the series, or those of all series one after the other."""
+        return self.panel.whole
+
+    @property
+    def series(self) -> IntArray:
+        """(r,) place of each row's series among the panel's names."""
+        return np.searchsorted(self.panel.bounds, self.rows, side="right") - 1
+
+    def of(self, place: int) -> BackTest:
+        """Return the part of one series, whose folds are still those of the panel's dates."""
+        if len(self.panel) == 1:
+            return self
+        own = slice(*np.searchsorted(self.rows, self.panel.bounds[place : place + 2]).tolist())
+        cut = {
+            name: replace(one, mean=one.mean[own], quantiles=one.quantiles[own]) for name, one in self.forecasts.items()
+        }
+        return replace(
+            self,
+            panel=Panel.of([self.panel.frames[place]]),
+            rows=self.rows[own] - self.panel.bounds[place],
+            fold=self.fold[own],
+            scored=self.scored[own],
+            forecasts=cut,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from presage.evaluation.numbers import count, percent
 from presage.evaluation.scorecard import Contender, SourceSummary, Verdict
@@ -20,6 +21,7 @@ def caveats(
     untested: int,
     missing: Mapping[str, float],
     unscored: int,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """Return the caveats, one sentence each.
 
@@ -32,6 +34,7 @@ def caveats(
         missing: By feature of the final training window, the share of scored origins at which it was missing.
         unscored: Origins of scored folds with a level and known outcomes at which a contender had no forecast or no
             interval.
+        left_out: By name, the series that are not in the panel, and why.
     """
     champion = cards[verdict.champion]
     baselines = sum(card.baseline for card in cards.values())
@@ -54,6 +57,12 @@ def caveats(
         ),
         *(f"{name} was left out: its forecasts are too large to be scored." for name in overflowing),
     ]
+    if left_out:
+        first = next(iter(left_out))
+        found.append(
+            f"{count(len(left_out))} series {'were' if len(left_out) > 1 else 'was'} left out, such as {first}: "
+            f"{left_out[first]}"
+        )
     if unscored:
         found.append(
             f"{count(unscored)} {'origins were' if unscored > 1 else 'origin was'} left out, for all contenders alike: "

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from presage.features.config import FeatureConfig
-from presage.frame import FloatArray, Frame
-from presage.models.combination import combine
+import numpy as np
+
+from presage.errors import NotSupportedError
+from presage.evaluation.search import search
+from presage.frame import Frame, Panel
 from presage.models.contract import Forecaster, Task
 from presage.models.registry import baselines, load, trainer
 from presage.spec.evaluation import Evaluation
 from presage.spec.job import PredictionJobSpec
-from presage.spec.models import BASELINE_NAMES, Model, ModelName
-from presage.tasks import single_threaded
+from presage.spec.models import BASELINE_NAMES, COMBINATION_NAMES, Model, WeightedCombinationParameters
 
-_COMBINATION: ModelName = "mean_combination"
+_OF_ONE_SERIES = frozenset({*BASELINE_NAMES, "theta", "auto_arima", "auto_ets", "prophet"})
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,32 @@ class Contender:
         name: The model's name; a second model of that name is called `ridge_2`, a third `ridge_3`.
         model: The model with its parameters.
         baseline: Whether it is one of the baselines.
+        evaluation: How the job judges, which a search of parameters does alike.
     """
 
     name: str
     model: Model
     baseline: bool
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     @property
     def combines(self) -> bool:
-        """Whether it is the mean of the job's other candidates instead of being fitted itself."""
-        return self.model.name == _COMBINATION
+        """Whether it is a mean of the job's other candidates instead of being fitted itself."""
+        return self.model.name in COMBINATION_NAMES
+
+    @property
+    def weights_window(self) -> int | None:
+        """Newest origins whose errors set the weights of a combination; None where all weigh the same."""
+        settings = self.model.settings
+        return settings.window if isinstance(settings, WeightedCombinationParameters) else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether one fit learns from all series of a panel; else each series has its own."""
+        return self.model.scope == "Global" or (self.model.scope == "Auto" and self.model.name not in _OF_ONE_SERIES)
 
 
-def contenders(spec: PredictionJobSpec, task: Task, levels: FloatArray) -> tuple[Contender, ...]:
+def contenders(spec: PredictionJobSpec, task: Task, panel: Panel) -> tuple[Contender, ...]:
     """Return who forecasts: the baselines that always do, those that the job adds, then its candidates in their order.
 
     A baseline that the job lists with the settings that it has anyway does not run twice.
@@ -47,12 +61,24 @@ def contenders(spec: PredictionJobSpec, task: Task, levels: FloatArray) -> tuple
     Args:
         spec: The job.
         task: What is learnt; its seed does not matter.
-        levels: (n,) float64; the target's levels, NaN at gaps.
+        panel: All origins of the series.
 
     Raises:
-        NotSupportedError: The job's task is a Classification.
+        NotSupportedError: The job's task is a Classification, or a model that reads the history of one series is to
+            learn from all.
     """
-    always = baselines(task, levels, spec.task)
+    for model in spec.models:
+        if model.scope == "Global" and model.name in _OF_ONE_SERIES:
+            raise NotSupportedError(
+                f"spec.models: {model.name} reads the history of one series; scope Global asks it to learn from all.",
+                "Leave its scope out.",
+            )
+    longest = max(int(np.isfinite(frame.level).sum()) for frame in panel.frames)
+    always = [
+        model
+        for model in baselines(task, panel.whole.level, spec.task)
+        if model.name != "seasonal_naive" or task.season < longest
+    ]
     settings = [(model.name, model.settings) for model in always]
     listed = [model for model in spec.models if (model.name, model.settings) not in settings]
     added = [model for model in listed if model.name in BASELINE_NAMES]
@@ -62,15 +88,17 @@ def contenders(spec: PredictionJobSpec, task: Task, levels: FloatArray) -> tuple
     for model in (*always, *added, *candidates):
         seen[model.name] += 1
         name = model.name if seen[model.name] == 1 else f"{model.name}_{seen[model.name]}"
-        named.append(Contender(name, model, model.name in BASELINE_NAMES))
+        named.append(Contender(name, model, model.name in BASELINE_NAMES, spec.evaluation))
     return tuple(named)
 
 
 def fit(training: Frame, task: Task, contender: Contender, label: int | str) -> Forecaster:
     """Return a contender fitted, dumped and loaded again: what is judged is what is exported.
 
+    Parameters that the job lets search are searched first, on the training window alone.
+
     Args:
-        training: The training window as it stood at the cut-off.
+        training: The training window as it stood at the cut-off; of a panel, its series' rows in order of origin.
         task: What is learnt; the seed of the fit is derived from the job's seed in it.
         contender: Whom to fit; none that combines.
         label: The fold, for the seed.
@@ -79,41 +107,8 @@ def fit(training: Frame, task: Task, contender: Contender, label: int | str) -> 
         DataError: The window holds too few usable rows.
     """
     seeded = replace(task, seed=seed_of(task.seed, contender.name, label))
-    fitted = trainer(contender.model).fit(training, seeded)
+    fitted = trainer(search(contender.model, training, seeded, contender.evaluation)).fit(training, seeded)
     return load(contender.model.name, fitted.dump())
-
-
-def training_window(frame: Frame, evaluation: Evaluation) -> Frame:
-    """Return the rows that a fit on all that is known now learns from: all, or a Rolling job's newest `trainSize`."""
-    if evaluation.window == "Expanding" or evaluation.train_size is None:
-        return frame
-    return frame.rows(max(0, len(frame) - evaluation.train_size), len(frame))
-
-
-def final_fit(
-    frame: Frame, spec: PredictionJobSpec, contender: Contender, *, season: int, config: FeatureConfig
-) -> Forecaster:
-    """Return a contender fitted on all that is known now, dumped and loaded again.
-
-    Args:
-        frame: The frame as it stands now; a Rolling job trains on its newest `trainSize` rows.
-        spec: The job.
-        contender: One of `contenders`.
-        season: Bars in a season.
-        config: Features that were selected on all that is known now.
-
-    Raises:
-        DataError: The frame holds too few usable rows.
-        NotSupportedError: `mean_combination` has nothing to combine.
-    """
-    task = Task(spec.target.transform, spec.target.horizon, season, spec.seed)
-    known = training_window(frame, spec.evaluation).with_features(config.kept)
-    with single_threaded():
-        if not contender.combines:
-            return fit(known, task, contender, "final")
-        others = [other for other in contenders(spec, task, frame.level) if not (other.baseline or other.combines)]
-        combined = combine({other.name: fit(known, task, other, "final") for other in others})
-        return load(_COMBINATION, combined.dump())
 
 
 def seed_of(seed: int, *labels: int | str) -> int:

@@ -7,9 +7,9 @@ import math
 from scipy import stats
 
 from presage.evaluation.dependence import degrees_of_freedom, long_run_variance
-from presage.evaluation.metrics import hits, interval
+from presage.evaluation.metrics import by_date, hits, interval
 from presage.evaluation.scorecard import Coverage
-from presage.frame import FloatArray
+from presage.frame import FloatArray, IntArray
 
 
 def cover(
@@ -20,21 +20,24 @@ def cover(
     *,
     horizon: int,
     confidence: float,
+    date: IntArray | None = None,
 ) -> Coverage:
     """Return what a central interval promised and held, with a band that allows for dependence.
 
-    The band is the nominal coverage plus and minus t standard errors of the mean of the origins' hits, each the mean
-    over its steps: their long-run variance over n. It is never narrower than for origins that are independent of each
-    other, where it is that of Kupiec's test (Journal of Derivatives 3, 1995): hits that repel one another, or never
-    miss, do not make it vanish.
+    The band is the nominal coverage plus and minus t standard errors of the mean of the dates' hits, each the mean
+    over its series and steps: their long-run variance over n. It is never narrower than for origins that are
+    independent of each other, where it is that of Kupiec's test (Journal of Derivatives 3, 1995): hits that repel one
+    another, or never miss, do not make it vanish. That least width is the one of a single series, whatever the number
+    of series: how far they move together is not known beforehand.
 
     Args:
         level: Nominal coverage.
-        outcome: (n, h), the level that came, in time order.
+        outcome: (n, h), the level that came, in time order where there is no `date`.
         quantiles: (n, h, q), the level at each probability.
         probabilities: (q,), ascending.
         horizon: Steps ahead of the forecasts behind the hits.
         confidence: Confidence of the band, two-sided.
+        date: (n,) place of each origin's date among d dates in time order; default: each origin is a date of its own.
 
     Returns:
         Coverage and band as shares from 0 to 1, mean width in the target's unit.
@@ -44,7 +47,9 @@ def cover(
     """
     lower, upper = interval(level, probabilities)
     inside = hits(level, outcome, quantiles, probabilities).mean(axis=1)
-    count, steps = outcome.shape
+    if date is not None:
+        inside = by_date(inside, date)
+    count, steps = len(inside), outcome.shape[1]
     independent = max(level * (1 - level) / steps, float(inside.var()))
     tail = (1 - confidence) / 2
     reach = max(

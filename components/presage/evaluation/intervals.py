@@ -10,6 +10,9 @@ and q the quantile that was issued for it, the level moves once y is known:
 Outcomes of later steps k become known later, so their feedback comes later too; and as k of them in a row overlap, so
 that one shock is heard k times, each counts for 1 / k.
 
+Each series of a panel has quantiles of its own, from its own residuals alone: a calm series says nothing of how far a
+wild one may go, and one that has just begun is forecast without an interval until 20 of its residuals are known.
+
 A residual is outcome minus forecast in the space that is learnt (`to_change`), over the scale at its origin, as markets
 have quiet and wild times: the exponentially weighted mean absolute residual, one step ahead, of what was known there.
 One step ahead for all steps, because that is the newest news there is. Quantiles are mapped back with `to_level`, which
@@ -29,18 +32,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from presage.frame import BoolArray, FloatArray, Frame, IntArray, TimeArray, to_change, to_level
+from presage.evaluation.residuals import MINIMUM_RESIDUALS, Known, Lanes, residuals
+from presage.frame import BoolArray, FloatArray, Frame, IntArray, to_change, to_level
 from presage.spec.evaluation import Intervals
 from presage.spec.job import TransformName
 
-MINIMUM_RESIDUALS = 20
-"""Known residuals below which no quantile is issued."""
-HALF_LIFE = 20
-"""Residuals after which one's weight in the scale has halved."""
-LEAST_SCALE = 0.1
-"""Share of the plain mean absolute residual that the scale never falls below: a dead calm makes no shock boundless."""
+__all__ = [
+    "MINIMUM_RESIDUALS",
+    "IntervalState",
+    "calibrate",
+    "calibrate_all",
+    "issue",
+    "quantile_probabilities",
+]
+
 _STRETCH = 0.5
 _CHUNK = 2**20
+_LANES = 512
 
 
 @dataclass(frozen=True)
@@ -91,23 +99,55 @@ def calibrate(
         Quantiles as levels, (r, h, q) float64, non-decreasing in the last axis, NaN where fewer than 20 residuals were
         known or there is no forecast; and the state after everything that is known at the frame's last origin.
     """
-    level = frame.level[rows, np.newaxis]
-    expected = to_change(transform, level, mean)
-    residual = to_change(transform, level, frame.target_level[rows]) - expected
-    moments = np.append(frame.origin[rows], frame.origin[-1:])
-    known = _in_known_order(residual, frame.target_known_at[rows], moments)
-    offsets = _offsets(known, probabilities, intervals)
-    quantiles = _bounded(
-        to_level(transform, level[:, :, np.newaxis], expected[:, :, np.newaxis] + offsets[:-1]), minimum
-    )
-    newest = offsets[-1]
-    state = IntervalState(
+    (quantiles,), (state,) = calibrate_all(
+        [(frame, rows, mean)],
         transform=transform,
-        probabilities=tuple(probabilities.tolist()),
-        offsets=tuple(tuple(step) for step in newest.tolist()) if np.isfinite(newest).all() else (),
+        probabilities=probabilities,
+        intervals=intervals,
         minimum=minimum,
     )
     return quantiles, state
+
+
+def calibrate_all(
+    issued: Sequence[tuple[Frame, IntArray, FloatArray]],
+    *,
+    transform: TransformName,
+    probabilities: FloatArray,
+    intervals: Intervals,
+    minimum: float | None = None,
+) -> tuple[list[FloatArray], list[IntervalState]]:
+    """Give every forecast of every series its quantiles, each from the residuals of its own series.
+
+    Args:
+        issued: For each series its frame, the (r,) rows and the (r, h) forecasts, as in `calibrate`.
+        transform: The target's transform.
+        probabilities: (q,) float64; ascending.
+        intervals: Window, in residuals, and learning rate.
+        minimum: Level that no quantile falls below; None for no such bound.
+
+    Returns:
+        For each series what `calibrate` returns.
+    """
+    quantiles, states = [], []
+    together = max(1, _LANES // issued[0][2].shape[1])
+    for start in range(0, len(issued), together):
+        given = [residuals(*one, transform) for one in issued[start : start + together]]
+        found = _offsets([one.known for one in given], probabilities, intervals)
+        for one, offsets in zip(given, found, strict=True):
+            level = one.level[:, :, np.newaxis]
+            changed = to_level(transform, level, one.expected[:, :, np.newaxis] + offsets[:-1])
+            quantiles.append(_bounded(changed, minimum))
+            newest = offsets[-1]
+            states.append(
+                IntervalState(
+                    transform=transform,
+                    probabilities=tuple(probabilities.tolist()),
+                    offsets=tuple(tuple(step) for step in newest.tolist()) if np.isfinite(newest).all() else (),
+                    minimum=minimum,
+                )
+            )
+    return quantiles, states
 
 
 def issue(state: IntervalState, level: float, mean: FloatArray) -> FloatArray:
@@ -134,89 +174,41 @@ def _bounded(quantiles: FloatArray, minimum: float | None) -> FloatArray:
     return quantiles if minimum is None else np.maximum(quantiles, minimum)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Residuals of each step ahead, in the order in which their outcomes became known.
-
-    Attributes:
-        value: (h, m) the residual; 0 behind a step's last.
-        place: (h, m) its origin's place among the forecasts.
-        count: (r + 1, h) how many were known at each origin, and at the end.
-    """
-
-    value: FloatArray
-    place: IntArray
-    count: IntArray
-
-
-def _in_known_order(residual: FloatArray, known_at: TimeArray, moments: TimeArray) -> _Known:
-    horizon = residual.shape[1]
-    places = []
-    count = np.zeros((len(moments), horizon), dtype=np.intp)
-    for step in range(horizon):
-        usable = np.flatnonzero(np.isfinite(residual[:, step]) & ~np.isnat(known_at[:, step]))
-        ordered = usable[np.argsort(known_at[usable, step], kind="stable")]
-        count[:, step] = np.searchsorted(known_at[ordered, step], moments, side="right")
-        places.append(ordered)
-    value = np.zeros((horizon, max(1, *(len(ordered) for ordered in places))))
-    place = np.zeros(value.shape, dtype=np.intp)
-    for step, ordered in enumerate(places):
-        value[step, : len(ordered)] = residual[ordered, step]
-        place[step, : len(ordered)] = ordered
-    return _Known(value, place, count)
-
-
-def _scales(known: _Known) -> FloatArray:
-    """Return the scale at each origin and at the end, (r + 1,).
-
-    Before the first quantile can be issued it is that of the first 20 residuals: all of them are known by then.
-    """
-    size = np.abs(known.value[0])
-    decay = 0.5 ** (1 / HALF_LIFE)
-    weighted = np.zeros(len(size))
-    total, weight = 0.0, 0.0
-    for number, newest in enumerate(size.tolist()):
-        total, weight = decay * total + newest, decay * weight + 1
-        weighted[number] = total / weight
-    plain = np.cumsum(size) / np.arange(1, len(size) + 1)
-    scale = np.maximum(weighted, LEAST_SCALE * plain)
-    at_origin = scale[np.clip(known.count[:, 0], MINIMUM_RESIDUALS, len(size)) - 1]
-    return np.where(at_origin > 0, at_origin, 1.0)
-
-
-def _offsets(known: _Known, probabilities: FloatArray, intervals: Intervals) -> FloatArray:
-    """Return what to add to each forecast, and to one at the end, (r + 1, h, q)."""
-    horizon, most = known.value.shape
-    steps = np.arange(horizon)
-    scale = _scales(known)
-    relative = known.value / scale[known.place]
-    rate = intervals.learning_rate / (steps[:, np.newaxis] + 1)
+def _offsets(series: Sequence[Known], probabilities: FloatArray, intervals: Intervals) -> list[FloatArray]:
+    """Return for each series what to add to each forecast, and to one at the end, (r + 1, h, q)."""
+    lanes = Lanes.of(series)
+    count_of_lanes, most = lanes.value.shape
+    lane = np.arange(count_of_lanes)
+    relative = lanes.value / lanes.scale[lanes.place, lane[:, np.newaxis]]
+    rate = intervals.learning_rate / lanes.step[:, np.newaxis]
     width = min(intervals.window, most)
-    before = np.full((horizon, width), np.inf)
+    before = np.full((count_of_lanes, width), np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([before, relative], axis=1), width, axis=1)
 
-    issued = np.full((*known.count.shape, len(probabilities)), np.nan)
-    adapted = np.tile(probabilities, (horizon, 1))
-    learnt = np.zeros(horizon, dtype=np.intp)
-    chunk = max(1, _CHUNK // (horizon * width))
+    issued = np.full((*lanes.count.shape, len(probabilities)), np.nan)
+    adapted = np.tile(probabilities, (count_of_lanes, 1))
+    learnt = np.zeros(count_of_lanes, dtype=np.intp)
+    chunk = max(1, _CHUNK // (count_of_lanes * width))
     for start in range(0, len(issued), chunk):
         # Sorted a chunk at a time: a sort for each origin is slow, and all at once is too much memory.
-        ordered = np.sort(windows[steps, known.count[start : start + chunk]], axis=-1)
+        ordered = np.sort(windows[lane, lanes.count[start : start + chunk]], axis=-1)
         for place, sample in enumerate(ordered, start):
-            count = known.count[place]
+            count = lanes.count[place]
             while (fresh := learnt < count).any():
                 newest = np.minimum(learnt, most - 1)
-                outcome = relative[steps, newest, np.newaxis]
-                quantile = issued[known.place[steps, newest], steps]
+                outcome = relative[lane, newest, np.newaxis]
+                quantile = issued[lanes.place[lane, newest], lane]
                 correction = rate * (probabilities - (outcome <= quantile))
                 heard = fresh[:, np.newaxis] & np.isfinite(quantile)
                 adapted = np.clip(adapted + np.where(heard, correction, 0.0), 0.0, 1.0)
                 learnt = learnt + fresh
             # The scale needs its own residuals.
-            enough = np.minimum(count, count[0]) >= MINIMUM_RESIDUALS
+            enough = np.minimum(count, count[lanes.first]) >= MINIMUM_RESIDUALS
             size = np.minimum(count, width)
             issued[place] = _quantiles(sample, size, adapted, probabilities, enough=enough)
-    return issued * scale[:, np.newaxis, np.newaxis]
+    offsets = issued * lanes.scale[:, :, np.newaxis]
+    horizon = count_of_lanes // len(series)
+    return [offsets[: len(known.count), place * horizon : (place + 1) * horizon] for place, known in enumerate(series)]
 
 
 def _quantiles(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from presage.evaluation.scorecard import (
     SourceSummary,
     SuperiorityTest,
 )
-from presage.evaluation.scores import Scored, contender_card, moment, score
+from presage.evaluation.scores import Scored, contender_card, moment, score, series_scores
+from presage.evaluation.search import searched
 from presage.evaluation.significance import (
     MINIMUM_ORIGINS,
     Superiority,
@@ -50,8 +52,12 @@ def judge(
     unit: str,
     season: int,
     leaking: tuple[str, ...] = (),
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Scorecard, tuple[Trial, ...]]:
     """Judge a back-test.
+
+    A panel's losses are averaged by date before anything is tested: its series move together, so that many of them
+    are no more evidence than their dates.
 
     The benchmark is the baseline with the smallest mean loss over the scored origins.
 
@@ -68,6 +74,7 @@ def judge(
         unit: Unit of the target; empty where the job declares none.
         season: Bars in a season, at least 1.
         leaking: Features that were found to use what was not yet known.
+        left_out: By name, the series of the target's source that are not in the panel, and why.
 
     Returns:
         The scorecard, and this run's own trials: `trials.merge(history, ...)` makes the next run's history of them.
@@ -119,7 +126,7 @@ def judge(
             required=required,
         ),
         folds=len(cards[baseline].folds),
-        tried=len(tried),
+        tried=len(tried) + searched(spec.models),
         start=moment(scored.time[0]),
         end=moment(scored.time[-1]),
         contenders=contenders,
@@ -134,7 +141,9 @@ def judge(
             untested=untested,
             missing=_missing(back_test, config),
             unscored=_unscored(back_test),
+            left_out=left_out,
         ),
+        series=series_scores(scored, about or verdict.champion, metric, promotion.coverage.level),
     )
     return scorecard, own
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from presage.errors import DataError
 from presage.evaluation.scorecard import Metrics
-from presage.frame import BoolArray, FloatArray
+from presage.frame import BoolArray, FloatArray, IntArray
 from presage.spec.evaluation import Metric
 
 
@@ -66,6 +66,17 @@ def origin_losses(
         else:
             losses = error
         return np.asarray(losses.mean(axis=1), dtype=np.float64)
+
+
+def by_date(values: FloatArray, date: IntArray) -> FloatArray:
+    """Return (d,) the mean over the series at each date.
+
+    Args:
+        values: (n,) float64, one a series and date.
+        date: (n,) place of each among the d dates, every one of which occurs.
+    """
+    totals = np.bincount(date, weights=values)
+    return np.asarray(totals / np.bincount(date))
 
 
 def displayed(metric: Metric, losses: FloatArray) -> float:

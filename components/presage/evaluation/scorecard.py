@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 SIGNIFICANT_DIGITS = 6
 
@@ -30,9 +30,21 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after the first version: left out where they have their default, so that digests stay."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_of_added(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        content: dict[str, object] = serialize(self)
+        fields = type(self).model_fields
+        absent = {name for name in self.added if getattr(self, name) == fields[name].get_default()}
+        return {name: value for name, value in content.items() if name not in absent}
+
 
 class Metrics(Card):
-    """Errors over all scored origins and steps, in the field's usual definitions (see `presage.evaluation.metrics`).
+    """Errors over all scored origins, of all series of a panel, and steps, in the field's usual definitions.
+
+    `presage.evaluation.metrics` states them.
 
     A value is None where it is not defined, such as MAPE at an outcome of 0.
     """
@@ -101,13 +113,40 @@ class Coverage(Card):
         return self.lower <= self.coverage <= self.upper
 
 
+class ReliabilityBin(Card):
+    """Rows that were given much the same probability."""
+
+    rows: int
+    probability: float
+    """Mean probability of class 1 that they were given."""
+    share: float
+    """Share of them that are of class 1."""
+
+
+class ClassificationMetrics(Card):
+    """How good probabilities were, over all scored rows (see `presage.tabular.metrics`)."""
+
+    log_loss: float
+    """Mean log loss, in nats."""
+    brier: float
+    """Mean squared error of the probability."""
+    auc: float | None
+    """Area under the ROC curve, ties counting one half; None where all rows are of one class."""
+    calibration_error: float
+    """Expected calibration error over the bins."""
+    prevalence: float
+    """Share of class 1."""
+    bins: tuple[ReliabilityBin, ...]
+    """Rows in bins of equal count, by ascending probability."""
+
+
 class Contender(Card):
     """One forecaster of the back-test."""
 
     name: str
     baseline: bool
     loss: float
-    """Mean of the gate's loss over scored origins."""
+    """Mean of the gate's loss over scored origins; a panel is averaged by date first."""
     skill: float | None
     """1 - loss / loss of the best baseline; 0 for that baseline itself."""
     superior: bool
@@ -117,6 +156,10 @@ class Contender(Card):
     folds: tuple[FoldMetrics, ...]
     coverage: tuple[Coverage, ...]
     importance: dict[str, float] = {}
+    classification: ClassificationMetrics | None = None
+    """Of a Classification."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"classification"})
 
 
 class DieboldMariano(Card):
@@ -148,7 +191,7 @@ class Evidence(Card):
     """How many forecasts the verdict stands on."""
 
     origins: int
-    """Scored origins."""
+    """Scored origins; in a panel, dates, whose losses are means over its series."""
     effective: float
     """Independent origins that carry as much evidence, given the autocorrelation of the loss difference."""
     required: int
@@ -191,6 +234,20 @@ class SourceSummary(Card):
     units: dict[str, str] = {}
     digest: str
     """SHA-256 of the rows that the run used."""
+
+
+class SeriesScore(Card):
+    """What one series of a panel contributed, of the contender that the verdict is about."""
+
+    name: str
+    origins: int
+    """Scored origins."""
+    loss: float | None
+    """Mean of the gate's loss; None without a scored origin."""
+    skill: float | None
+    """1 - loss / loss of the best baseline of the panel on this series."""
+    coverage: float | None
+    """Share of outcomes inside the interval that the gate watches."""
 
 
 class DroppedFeature(Card):
@@ -248,6 +305,14 @@ class Scorecard(Card):
     sources: tuple[SourceSummary, ...]
     caveats: tuple[str, ...] = ()
     """What a reader must know before trusting the numbers, such as revised series."""
+    series: tuple[SeriesScore, ...] = ()
+    """Each series of a panel; empty for a single series."""
+    task: Literal["Forecast", "Regression", "Classification"] = "Forecast"
+    rows: int | None = None
+    """Of a Regression or Classification: scored rows. An origin is then a period of the frequency, whose loss is the
+    mean over its rows."""
+
+    added: ClassVar[frozenset[str]] = frozenset({"series", "task", "rows"})
 
     def contender(self, name: str) -> Contender:
         """Return the contender of this name; raises KeyError where there is none."""

@@ -11,8 +11,8 @@ import numpy as np
 from presage.errors import DataError
 from presage.evaluation.backtest import BackTest, Forecasts
 from presage.evaluation.coverage import cover
-from presage.evaluation.metrics import displayed, measure, origin_losses, seasonal_scale
-from presage.evaluation.scorecard import Contender, FoldMetrics, Metrics, StepMetrics
+from presage.evaluation.metrics import by_date, displayed, hits, measure, origin_losses, seasonal_scale
+from presage.evaluation.scorecard import Contender, FoldMetrics, Metrics, SeriesScore, StepMetrics
 from presage.frame import FloatArray, IntArray, TimeArray
 from presage.spec.evaluation import Evaluation, Metric, Promotion
 
@@ -22,26 +22,34 @@ class Scored:
     """The origins that count, with what came and what each contender lost.
 
     Attributes:
-        time: (n,) datetime64[us], UTC; start of each origin's bar.
-        origin: (n,) datetime64[us], UTC; when the forecast could be issued.
-        fold: (n,) number of the fold.
+        time: (d,) datetime64[us], UTC; start of the bar of each date.
+        origin: (d,) datetime64[us], UTC, ascending; when its forecasts could be issued.
+        fold: (d,) number of the fold.
+        date: (n,) place of each scored origin among the dates; those of one series are its dates.
+        series: (n,) place of its series among `names`.
+        names: Names of the series.
         level: (n,) level at the origin.
         outcome: (n, h) level that came.
-        scale: (n,) seasonal naive error of the fold's training window; NaN where unknown.
+        scale: (n,) seasonal naive error of the series in the fold's training window; NaN where unknown.
         probabilities: (q,) probabilities of the quantiles.
         forecasts: By contender, baselines first, cut to these origins.
-        losses: (n,) loss of each contender, finite.
+        origin_losses: (n,) loss of each contender at each origin, finite.
+        losses: (d,) the same, averaged over the series that are scored at each date.
         overflowing: Candidates left out because their forecasts are too large to be scored.
     """
 
     time: TimeArray
     origin: TimeArray
     fold: IntArray
+    date: IntArray
+    series: IntArray
+    names: tuple[str, ...]
     level: FloatArray
     outcome: FloatArray
     scale: FloatArray
     probabilities: FloatArray
     forecasts: Mapping[str, Forecasts]
+    origin_losses: Mapping[str, FloatArray]
     losses: Mapping[str, FloatArray]
     overflowing: tuple[str, ...]
 
@@ -62,22 +70,26 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
     Raises:
         DataError: No origin could be scored, or the metric is not defined on the outcomes.
     """
-    frame, rows, fold = back_test.frame, back_test.rows[back_test.scored], back_test.fold[back_test.scored]
+    panel, frame = back_test.panel, back_test.frame
+    scales = _scales(back_test, season)
+    counted = back_test.scored
+    if metric == "MASE" and len(panel) > 1 and (counted & (scales > 0)).any():
+        # A series that has no scale yet, as it has just begun, must not end the whole panel.
+        counted = counted & (scales > 0)
+    rows = back_test.rows[counted]
     if not len(rows):
         raise DataError(
             "no forecast origin of the back-test can be scored: at each of them an outcome, a forecast or an interval "
             "is missing.",
             "Give the sources more history, fill their gaps, or ask for fewer folds.",
         )
-    windows = {step.number: frame.level[step.train_start : step.train_stop] for step in back_test.folds}
-    scales = {number: seasonal_scale(window, season) for number, window in windows.items()}
-    outcome = frame.target_level[rows]
-    scale = np.array([scales[int(number)] for number in fold], dtype=np.float64)
+    dates, first, date = np.unique(panel.issued[panel.date[rows]], return_index=True, return_inverse=True)
+    outcome, scale = frame.target_level[rows], scales[counted]
     forecasts: dict[str, Forecasts] = {}
     losses: dict[str, FloatArray] = {}
     overflowing: list[str] = []
     for name, whole in back_test.forecasts.items():
-        mean, quantiles = whole.mean[back_test.scored], whole.quantiles[back_test.scored]
+        mean, quantiles = whole.mean[counted], whole.quantiles[counted]
         loss = origin_losses(
             metric, outcome, mean, quantiles=quantiles, probabilities=back_test.probabilities, scale=scale
         )
@@ -87,17 +99,35 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
         else:
             overflowing.append(name)
     return Scored(
-        time=frame.time[rows],
-        origin=frame.origin[rows],
-        fold=fold,
+        time=frame.time[rows[first]],
+        origin=dates,
+        fold=back_test.fold[counted][first],
+        date=date,
+        series=back_test.series[counted],
+        names=panel.names,
         level=frame.level[rows],
         outcome=outcome,
         scale=scale,
         probabilities=back_test.probabilities,
         forecasts=forecasts,
-        losses=losses,
+        origin_losses=losses,
+        losses={name: by_date(loss, date) for name, loss in losses.items()},
         overflowing=tuple(overflowing),
     )
+
+
+def _scales(back_test: BackTest, season: int) -> FloatArray:
+    """Return (r,) the seasonal naive error of each row's series in the training window of its fold."""
+    panel, rows = back_test.panel, len(back_test.rows)
+    scales = np.full(rows, np.nan)
+    series = back_test.series
+    for place, frame in enumerate(panel.frames):
+        own = slice(*np.searchsorted(series, (place, place + 1)).tolist())
+        folds = back_test.fold[own]
+        for fold in back_test.folds:
+            window = frame.level[slice(*panel.span(place, fold.train_start, fold.train_stop))]
+            scales[own][folds == fold.number] = seasonal_scale(window, season)
+    return scales
 
 
 def contender_card(
@@ -130,6 +160,7 @@ def contender_card(
                 scored.outcome,
                 forecasts.quantiles,
                 scored.probabilities,
+                date=scored.date,
                 horizon=scored.horizon,
                 confidence=promotion.coverage.confidence,
             )
@@ -137,6 +168,38 @@ def contender_card(
         ),
         importance=dict(forecasts.importance),
     )
+
+
+def series_scores(scored: Scored, about: str, metric: Metric, coverage_level: float) -> tuple[SeriesScore, ...]:
+    """Return what each series of a panel contributed; nothing for a single series.
+
+    Args:
+        scored: The scored origins.
+        about: The contender that the verdict is about.
+        metric: What the loss is.
+        coverage_level: Nominal coverage of the interval that the gate watches.
+    """
+    if len(scored.names) == 1:
+        return ()
+    benchmark, loss = scored.origin_losses[scored.best_baseline()], scored.origin_losses[about]
+    inside = hits(coverage_level, scored.outcome, scored.forecasts[about].quantiles, scored.probabilities).mean(axis=1)
+    scores = []
+    for place, name in enumerate(scored.names):
+        own = slice(*np.searchsorted(scored.series, (place, place + 1)).tolist())
+        if own.start == own.stop:
+            scores.append(SeriesScore(name=name, origins=0, loss=None, skill=None, coverage=None))
+            continue
+        mine = displayed(metric, loss[own])
+        scores.append(
+            SeriesScore(
+                name=name,
+                origins=own.stop - own.start,
+                loss=mine,
+                skill=_skill(mine, displayed(metric, benchmark[own])),
+                coverage=float(inside[own].mean()),
+            )
+        )
+    return tuple(scores)
 
 
 def moment(value: np.datetime64) -> datetime:

@@ -13,39 +13,52 @@ import numpy as np
 
 from presage.errors import DataError
 from presage.evaluation.backtest import BackTest, FeatureConfig, Fold, Forecasts
+from presage.evaluation.blocks import Blocks
 from presage.evaluation.contenders import Contender, contenders, fit, seed_of
-from presage.evaluation.folds import make_folds
-from presage.evaluation.intervals import calibrate, quantile_probabilities
+from presage.evaluation.folds import Period, make_folds
+from presage.evaluation.intervals import calibrate_all, quantile_probabilities
+from presage.evaluation.walk import Walk, combined, mean_shares
 from presage.features.selection import select
-from presage.frame import BoolArray, FloatArray, Frame, IntArray
-from presage.models.combination import combine
-from presage.models.contract import Task
+from presage.frame import BoolArray, FloatArray, Frame, IntArray, Panel, join, stack
+from presage.models.contract import Forecaster, Task
 from presage.spec.features import Selection
 from presage.spec.job import PredictionJobSpec, TransformName
 from presage.tasks import Engine
 
+SERIES_A_TASK = 50
+"""Series whose own fits one task makes."""
 
-def back_test(frame: Frame, spec: PredictionJobSpec, *, season: int, engine: Engine) -> BackTest:
+
+def back_test(
+    panel: Panel, spec: PredictionJobSpec, *, season: int, engine: Engine, period: Period | None = None
+) -> BackTest:
     """Return every contender's forecasts and quantiles at the origins of the folds.
 
+    A contender that learns from all series is fitted once a fold, on the rows of all of them in order of origin; any
+    other once a fold and series. A series that holds too few usable rows for a fit of its own has no forecast in that
+    fold, and so counts for no contender there.
+
     Args:
-        frame: All origins of the series, as `presage.features.build` makes them.
+        panel: All origins of the series, as `presage.features.build` makes them.
         spec: The job.
         season: Bars in a season.
-        engine: What runs the selections (one a fold), then the fits (one a contender and fold).
+        engine: What runs the selections (one a fold), then the fits (one a contender and fold, or a group of series).
+        period: Origins that are scored; default: the newest.
 
     Raises:
-        DataError: There are too few rows, a contender cannot be fitted, or no origin can be scored.
-        NotSupportedError: The job's task is a Classification, or `mean_combination` has nothing to combine.
+        DataError: There are too few rows, a contender cannot be fitted for any series, or no origin can be scored.
+        NotSupportedError: The job's task is a Classification, or a combination has nothing to combine.
     """
     task = Task(spec.target.transform, spec.target.horizon, season, spec.seed)
-    entrants = contenders(spec, task, frame.level)
-    folds = make_folds(frame, spec.evaluation)
+    entrants = contenders(spec, task, panel)
+    folds = make_folds(panel, spec.evaluation, period)
+    blocks = Blocks(panel, folds)
     selections = engine.map(
         _select,
         [
             _Selecting(
-                training=_training(frame, fold),
+                frames=blocks.training(fold),
+                cutoff=fold.cutoff,
                 transform=task.transform,
                 selection=spec.selection,
                 seed=seed_of(spec.seed, "selection", fold.number),
@@ -53,18 +66,14 @@ def back_test(frame: Frame, spec: PredictionJobSpec, *, season: int, engine: Eng
             for fold in folds
         ],
     )
-    walks = _walks(frame, task, entrants, folds=folds, selections=selections, engine=engine)
+    walks = _walks(blocks, task, entrants, selections=selections, engine=engine)
 
-    rows = np.arange(folds[0].test_start, folds[-1].test_stop)
-    numbers = np.repeat([fold.number for fold in folds], [fold.test_stop - fold.test_start for fold in folds])
     probabilities = quantile_probabilities(spec.evaluation.intervals.levels)
     forecasts = {}
     for contender in entrants:
         walk = walks[contender.name]
-        quantiles, _ = calibrate(
-            frame,
-            rows,
-            walk.mean,
+        quantiles, _ = calibrate_all(
+            blocks.issued(walk.mean),
             transform=task.transform,
             probabilities=probabilities,
             intervals=spec.evaluation.intervals,
@@ -74,131 +83,189 @@ def back_test(frame: Frame, spec: PredictionJobSpec, *, season: int, engine: Eng
             name=contender.name,
             baseline=contender.baseline,
             mean=walk.mean,
-            quantiles=quantiles,
+            quantiles=np.concatenate(quantiles),
             importance=walk.shares,
         )
+    numbers = blocks.numbers
     return BackTest(
-        frame=frame,
+        panel=panel,
         folds=folds,
-        rows=rows,
+        rows=blocks.rows,
         fold=numbers,
-        scored=_scored(frame, rows, numbers, forecasts),
+        scored=_scored(panel, blocks.rows, numbers, forecasts),
         probabilities=probabilities,
         forecasts=forecasts,
         selections={fold.number: config for fold, config in zip(folds, selections, strict=True)},
     )
 
 
-def _training(frame: Frame, fold: Fold) -> Frame:
-    return frame.rows(fold.train_start, fold.train_stop).known_by(fold.cutoff)
-
-
 @dataclass(frozen=True)
 class _Selecting:
     """The task of selecting features in a fold."""
 
-    training: Frame
+    frames: tuple[Frame, ...]
+    cutoff: np.datetime64
     transform: TransformName
     selection: Selection
     seed: int
 
 
 def _select(task: _Selecting) -> FeatureConfig:
-    return select(task.training, transform=task.transform, selection=task.selection, seed=task.seed)
+    training = stack([frame.known_by(task.cutoff) for frame in task.frames])
+    return select(training, transform=task.transform, selection=task.selection, seed=task.seed)
 
 
 @dataclass(frozen=True)
 class _Forecasting:
-    """The task of forecasting a fold's block; the frame ends with the block and with what was known there."""
+    """The task of forecasting a fold's block of some series.
 
-    frame: Frame
+    Attributes:
+        frames: The series, each up to the end of its block.
+        spans: For each series the first row of its training window and the row behind its last, and those of its block.
+        fold: The fold.
+        contender: Who forecasts.
+        kept: The features that selection kept.
+        task: What is learnt.
+    """
+
+    frames: tuple[Frame, ...]
+    spans: tuple[tuple[int, int, int, int], ...]
     fold: Fold
     contender: Contender
+    kept: tuple[str, ...]
     task: Task
 
 
 @dataclass(frozen=True)
 class _Block:
-    mean: FloatArray
-    shares: Mapping[str, float]
+    """What came of a task.
+
+    Attributes:
+        means: (b, h) forecasts of each series; NaN where it has none.
+        shares: What each fit says of the features.
+        fault: Why there is no forecast, where no series could be learnt from.
+    """
+
+    means: tuple[FloatArray, ...]
+    shares: tuple[Mapping[str, float], ...]
+    fault: DataError | None
 
 
 def _forecast(task: _Forecasting) -> _Block:
-    fold = task.fold
-    try:
-        forecaster = fit(_training(task.frame, fold), task.task, task.contender, fold.number)
-    except DataError as error:
-        raise DataError(f"{task.contender.name} in fold {fold.number}: {error.what}", error.remedy) from error
-    mean = forecaster.predict(task.frame, np.arange(fold.test_start, fold.test_stop))
-    return _Block(mean, forecaster.importance())
+    given = list(zip(task.frames, task.spans, strict=True))
+    means: list[FloatArray] = []
+    shares: list[Mapping[str, float]] = []
+    fault = None
+    for unit in [given] if task.contender.shared else [[one] for one in given]:
+        training = stack([_known(frame.rows(span[0], span[1]), task.fold.cutoff, task.kept) for frame, span in unit])
+        try:
+            forecaster = fit(training, task.task, task.contender, task.fold.number)
+        except DataError as error:
+            fault = fault or error
+            means += [np.full((span[3] - span[2], task.task.horizon), np.nan) for _, span in unit]
+        else:
+            means += _predict(forecaster, unit, task.kept)
+            shares.append(forecaster.importance())
+    return _Block(tuple(means), tuple(shares), None if shares else fault)
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """A contender's forecasts over all blocks, as a forecaster that has already said all it will."""
+def _predict(
+    forecaster: Forecaster, unit: Sequence[tuple[Frame, tuple[int, int, int, int]]], kept: tuple[str, ...]
+) -> list[FloatArray]:
+    """Return the forecasts of each series' block, from a frame that ends with it and with what was known there."""
+    if len(unit) == 1:
+        ((frame, (_, _, start, stop)),) = unit
+        if start == stop:
+            return [np.empty((0, frame.horizon))]
+        return [forecaster.predict(_known(frame, frame.origin[stop - 1], kept), np.arange(start, stop))]
+    # What learns from many series reads one row at a time.
+    blocks = [
+        _known(frame.rows(start, stop), frame.origin[stop - 1], kept) for frame, (_, _, start, stop) in unit if stop
+    ]
+    mean = forecaster.predict(join(blocks), np.arange(sum(map(len, blocks))))
+    return np.split(mean, np.cumsum([stop - start for _, (_, _, start, stop) in unit])[:-1])
 
-    mean: FloatArray
-    shares: Mapping[str, float]
 
-    def predict(self, frame: Frame, rows: IntArray) -> FloatArray:  # noqa: ARG002  # the contract's arguments
-        return self.mean
-
-    def importance(self) -> Mapping[str, float]:
-        return self.shares
-
-    def dump(self) -> Mapping[str, bytes]:
-        return {}
+def _known(frame: Frame, cutoff: np.datetime64, kept: tuple[str, ...]) -> Frame:
+    return frame.known_by(cutoff).with_features(kept)
 
 
 def _walks(
-    frame: Frame,
+    blocks: Blocks,
     task: Task,
     entrants: Sequence[Contender],
     *,
-    folds: Sequence[Fold],
     selections: Sequence[FeatureConfig],
     engine: Engine,
-) -> dict[str, _Walk]:
+) -> dict[str, Walk]:
     """Return each contender's walk; combinations are made of the others' and not fitted again."""
-    views = [
-        frame.rows(0, fold.test_stop).known_by(frame.origin[fold.test_stop - 1]).with_features(config.kept)
-        for fold, config in zip(folds, selections, strict=True)
-    ]
+    folds = blocks.folds
     fitted = [contender for contender in entrants if not contender.combines]
-    blocks = engine.map(
+    places = [
+        (contender, fold, group)
+        for contender in fitted
+        for fold in folds
+        for group in _groups(len(blocks.panel), contender)
+    ]
+    found = engine.map(
         _forecast,
         [
-            _Forecasting(view, fold, contender, task)
-            for contender in fitted
-            for view, fold in zip(views, folds, strict=True)
+            _forecasting(blocks, task, contender, fold, group=group, kept=selections[fold.number].kept)
+            for contender, fold, group in places
         ],
     )
-    walks = {}
-    for place, contender in enumerate(fitted):
-        own = blocks[place * len(folds) : (place + 1) * len(folds)]
-        walks[contender.name] = _Walk(
-            mean=np.concatenate([block.mean for block in own]),
-            shares=_mean_shares([block.shares for block in own[1:]], frame.feature_names),
+    width = len(blocks.rows)
+    means = {contender.name: np.full((width, task.horizon), np.nan) for contender in fitted}
+    shares: dict[str, dict[int, list[Mapping[str, float]]]] = {
+        contender.name: {fold.number: [] for fold in folds} for contender in fitted
+    }
+    faults: dict[tuple[str, int], DataError] = {}
+    for (contender, fold, group), block in zip(places, found, strict=True):
+        for series, mean in zip(group, block.means, strict=True):
+            means[contender.name][blocks.places(series, fold.number)] = mean
+        shares[contender.name][fold.number] += block.shares
+        if block.fault is not None:
+            faults.setdefault((contender.name, fold.number), block.fault)
+    for (name, number), fault in faults.items():
+        if not shares[name][number]:
+            raise DataError(f"{name} in fold {number}: {fault.what}", fault.remedy) from fault
+    names = blocks.panel.whole.feature_names
+    walks = {
+        contender.name: Walk(
+            mean=means[contender.name],
+            shares=mean_shares(
+                [share for number in range(1, len(folds)) for share in shares[contender.name][number]], names
+            ),
         )
+        for contender in fitted
+    }
     members = {contender.name: walks[contender.name] for contender in fitted if not contender.baseline}
     for contender in entrants:
         if contender.combines:
-            combined = combine(members)
-            mean = combined.predict(frame, np.arange(folds[0].test_start, folds[-1].test_stop))
-            walks[contender.name] = _Walk(mean, combined.importance())
+            walks[contender.name] = combined(blocks, contender, members)
     return walks
 
 
-def _mean_shares(shares: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
-    """Return the mean share of each feature over the folds that have shares, in frame order."""
-    held = [share for share in shares if share]
-    means = {name: sum(share.get(name, 0.0) for share in held) / len(held) for name in names} if held else {}
-    return {name: mean for name, mean in means.items() if any(name in share for share in held)}
+def _groups(series: int, contender: Contender) -> list[range]:
+    size = series if contender.shared else SERIES_A_TASK
+    return [range(start, min(start + size, series)) for start in range(0, series, size)]
 
 
-def _scored(frame: Frame, rows: IntArray, numbers: IntArray, forecasts: Mapping[str, Forecasts]) -> BoolArray:
+def _forecasting(
+    blocks: Blocks, task: Task, contender: Contender, fold: Fold, *, group: range, kept: tuple[str, ...]
+) -> _Forecasting:
+    frames, spans = [], []
+    for series in group:
+        start, stop = blocks.block(series, fold.number)
+        frames.append(blocks.panel.frames[series].rows(0, stop))
+        spans.append((*blocks.panel.span(series, fold.train_start, fold.train_stop), start, stop))
+    return _Forecasting(tuple(frames), tuple(spans), fold, contender, kept, task)
+
+
+def _scored(panel: Panel, rows: IntArray, numbers: IntArray, forecasts: Mapping[str, Forecasts]) -> BoolArray:
     """Return which origins count for all contenders."""
-    fair = (numbers > 0) & np.isfinite(frame.level[rows]) & np.isfinite(frame.target_level[rows]).all(axis=1)
+    whole = panel.whole
+    fair = (numbers > 0) & np.isfinite(whole.level[rows]) & np.isfinite(whole.target_level[rows]).all(axis=1)
     complete = {
         name: np.isfinite(forecast.mean).all(axis=1) & np.isfinite(forecast.quantiles).all(axis=(1, 2))
         for name, forecast in forecasts.items()
@@ -206,8 +273,9 @@ def _scored(frame: Frame, rows: IntArray, numbers: IntArray, forecasts: Mapping[
     scored: BoolArray = np.logical_and.reduce([fair, *complete.values()])
     if not scored.any():
         least = min(complete, key=lambda name: int((fair & complete[name]).sum()))
+        whose = f"Series {panel.names[0]!r}" if len(panel) == 1 else f"The panel of {len(panel)} series"
         raise DataError(
-            f"Series {frame.series!r}: no origin can be scored; of {len(rows)} that were forecast {int(fair.sum())} "
+            f"{whose}: no origin can be scored; of {len(rows)} that were forecast {int(fair.sum())} "
             f"have a level and known outcomes, and {least} has forecasts and quantiles at "
             f"{int((fair & complete[least]).sum())} of these.",
             "Give more data or fewer gaps, or choose another target.transform or a smaller evaluation.season.",

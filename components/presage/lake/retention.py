@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 
 from presage.lake.manifest import RunManifest, find_manifests, load_manifest
+from presage.lake.notes import NOTE, read_notes
 from presage.lake.storage import storage_errors
 from presage.lake.tables import Lake
 
@@ -116,7 +117,9 @@ def _compact(lake: Lake, table: str) -> bool:
         if delta is None or len(delta.file_uris()) - len(delta.partitions()) <= MANY_FILES:
             return False
         before = delta.version()
-        delta.optimize.compact()
+        notes = read_notes(delta)
+        note = notes.after(None, None if notes.months is None else {}).text()
+        delta.optimize.compact(commit_properties=CommitProperties(custom_metadata={NOTE: note}))
         return delta.version() > before
 
 

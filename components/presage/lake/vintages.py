@@ -9,11 +9,21 @@
    that the source publishes: each is added with its own known_at, unless the table has a vintage of that known_at or
    already said the same at that moment.
 5. A value column that a batch lacks keeps its last value; a column that the table lacks is null in the vintages it has.
+6. Where the source tells when each row was published, rule 4 also holds for the newest of a batch that was published
+   before the table's newest vintage.
+7. A read of a source may come in several batches. What an earlier batch of the same read added is no vintage of its own
+   beside what a later one says of the same (series, time): as within one batch, the later row of the same key counts,
+   and the earlier one leaves the table as if it had never come. Other vintages of such a (series, time), which the
+   source publishes, are judged together with the batch. So a read gives the same table in one batch or in many, where
+   the vintages of one row come in the order of their publication. A read that was broken off and goes on later is two
+   reads: what the second one says otherwise is a revision.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -23,6 +33,47 @@ from presage.frame import INGESTED_AT, KEY, KNOWN_AT, SERIES, TIME, TIMESTAMP, v
 _GROUP = [SERIES, TIME]
 _HELD = "held by the table"
 _PLACE = "place of the last held row"
+_NEWEST = "when the newest held row was known"
+_NEXT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Continued:
+    """That a batch is one of several of one read.
+
+    Attributes:
+        since: Version of the table before the read's first batch; -1 where there was no table.
+        published: Whether the source tells when each row was published, so that rows of the same series and time are
+            vintages of each other; else the later one counts.
+    """
+
+    since: int
+    published: bool
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A table, or a month of one, and what a batch adds to it.
+
+    Attributes:
+        kept: The rows that stay.
+        new: The rows that are added.
+        replaces: Whether others than those that stay were there.
+    """
+
+    kept: pl.DataFrame
+    new: pl.DataFrame
+    replaces: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the batch changes anything."""
+        return self.replaces or not self.new.is_empty()
+
+    @property
+    def content(self) -> pl.DataFrame:
+        """All rows, in no order."""
+        return self.kept if self.new.is_empty() else pl.concat([self.kept, self.new], how="diagonal")
 
 
 def check_rows(table: str, rows: pl.DataFrame) -> None:
@@ -47,13 +98,71 @@ def check_rows(table: str, rows: pl.DataFrame) -> None:
             raise DataError(f"Table {table}: the rows have {fault}.", "Correct the rows before they are merged.")
 
 
-def new_vintages(held: pl.DataFrame, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
+def merge_batch(
+    held: pl.DataFrame,
+    rows: pl.DataFrame,
+    ingested_at: datetime,
+    *,
+    continued: Continued | None = None,
+    before: Callable[[], pl.DataFrame],
+) -> Merged:
+    """Return what a table holds after a batch, by the rules above.
+
+    Args:
+        held: All vintages of the table, with `ingested_at`; it may be empty.
+        rows: The batch: the row contract of `presage.frame`, in any order.
+        ingested_at: When the batch was fetched, UTC; the same for all batches of a read.
+        continued: Given, the batch is one of several of one read.
+        before: Gives what the table held before that read; called only where rule 7 may hold.
+    """
+    published = continued is not None and continued.published
+    plain = Merged(held, new_vintages(held, rows, ingested_at, published=published))
+    if continued is None:
+        return plain
+    rows = rows.drop(INGESTED_AT, strict=False)
+    fresh = held.filter(pl.col(INGESTED_AT) == ingested_at).drop(INGESTED_AT)
+    fresh = fresh.join(rows.select(_GROUP).unique(), on=_GROUP, how="semi")
+    told = [name for name in fresh.columns if name in rows.columns]
+    otherwise = rows.join(fresh, on=told, how="anti", nulls_equal=True).select(_GROUP).unique()
+    fresh = fresh.join(otherwise, on=_GROUP, how="semi")
+    if fresh.is_empty():
+        return plain
+    fresh = fresh.join(before().select(KEY), on=KEY, how="anti")
+    if fresh.is_empty():
+        return plain
+    kept = held.join(fresh, on=KEY, how="anti")
+    if published:
+        told_before = _as_told(fresh, kept, ingested_at)
+        rows = pl.concat([rows, told_before.join(rows, on=KEY, how="anti")], how="diagonal")
+    again = Merged(kept, new_vintages(kept, rows, ingested_at, published=published), replaces=True)
+    return Merged(held, held.clear()) if _say_the_same(again.content, held) else again
+
+
+def _as_told(fresh: pl.DataFrame, kept: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
+    """Return vintages that a read added with the known_at that the source told; rule 3 may have made it later."""
+    before = latest(kept).select(*_GROUP, pl.col(KNOWN_AT).alias(_NEWEST))
+    revised_at = pl.max_horizontal(pl.lit(ingested_at).cast(TIMESTAMP), pl.col(_NEWEST) + _NEXT)
+    told = pl.when((pl.col(KNOWN_AT) == revised_at) & pl.col(_NEWEST).is_not_null()).then(_NEWEST).otherwise(KNOWN_AT)
+    told_before = fresh.join(before, on=_GROUP, how="left").with_columns(told.alias(KNOWN_AT)).drop(_NEWEST)
+    return told_before.unique(KEY, keep="last", maintain_order=True)
+
+
+def _say_the_same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    one, other = one.drop(INGESTED_AT), other.drop(INGESTED_AT)
+    same_columns = set(one.columns) == set(other.columns)
+    return same_columns and one.sort(KEY).equals(other.select(one.columns).sort(KEY))
+
+
+def new_vintages(
+    held: pl.DataFrame, rows: pl.DataFrame, ingested_at: datetime, *, published: bool = False
+) -> pl.DataFrame:
     """Return the rows that a table has to add so that it also says what a batch says.
 
     Args:
         held: All vintages of the table, with `ingested_at`; it may be empty.
         rows: The batch: the row contract of `presage.frame`, in any order.
         ingested_at: When the batch was fetched, UTC.
+        published: Whether the source tells when each row was published.
 
     Returns:
         The new vintages, sorted by series, time and known_at, with `ingested_at` and the value columns of both.
@@ -65,12 +174,22 @@ def new_vintages(held: pl.DataFrame, rows: pl.DataFrame, ingested_at: datetime) 
     last = rows.select(
         pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in _GROUP)
     ).to_series()
+    if published:
+        last &= ~_is_older(rows, latest(held))
     history = _history(held, rows.filter(~last), absent)
     if history.height:
         held = pl.concat([held, history]).sort(KEY)
     changes = _changes(latest(held), rows.filter(last), absent, ingested_at)
     new = pl.concat([history, changes]).sort(KEY)
     return new.with_columns(pl.lit(ingested_at).cast(TIMESTAMP).alias(INGESTED_AT))
+
+
+def _is_older(rows: pl.DataFrame, newest: pl.DataFrame) -> pl.Series:
+    """Return whether each row was published before the newest vintage of its series and time."""
+    joined = rows.select(KEY).join(
+        newest.select(*_GROUP, pl.col(KNOWN_AT).alias(_NEWEST)), on=_GROUP, how="left", maintain_order="left"
+    )
+    return joined.select((pl.col(KNOWN_AT) < pl.col(_NEWEST)).fill_null(value=False)).to_series()
 
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
@@ -112,9 +231,7 @@ def _changes(known: pl.DataFrame, newest: pl.DataFrame, absent: list[str], inges
     differs = pl.Series([False]).new_from_index(0, revised.height)
     for name in value_columns(revised):
         differs |= revised.get_column(name).ne_missing(before.get_column(name))
-    revised_at = pl.max_horizontal(
-        pl.lit(ingested_at).cast(TIMESTAMP), before.get_column(KNOWN_AT) + pl.duration(microseconds=1)
-    )
+    revised_at = pl.max_horizontal(pl.lit(ingested_at).cast(TIMESTAMP), before.get_column(KNOWN_AT) + _NEXT)
     published = pl.col(KNOWN_AT) > before.get_column(KNOWN_AT)
     revised = revised.with_columns(pl.when(published).then(KNOWN_AT).otherwise(revised_at).alias(KNOWN_AT))
     return pl.concat([added, revised.filter(differs)])

@@ -2,6 +2,9 @@
 
 <bundle>/bundle.json      the manifest: what was fitted, on what, and the digest of every other file
 <bundle>/<files>          what the forecaster's `dump` gave
+<bundle>/series/<n>/      in a bundle of a panel, the files that only the n-th series has; what all have alike is above
+
+A bundle of one series has version v1, one of a panel v2.
 """
 
 from __future__ import annotations
@@ -12,12 +15,22 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from presage.errors import LakeError, StorageError
 from presage.files import sync_directory
@@ -25,7 +38,9 @@ from presage.spec.job import TransformName
 from presage.spec.models import ModelName, ParameterValue
 
 MANIFEST = "bundle.json"
+SERIES_FOLDER = "series"
 VERSION: Literal["v1"] = "v1"
+PANEL_VERSION: Literal["v2"] = "v2"
 SIZE_AT_MOST = 2**30
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _COPY_AGAIN = "It was damaged or changed; copy the bundle again from where it came, or run the job again."
@@ -72,10 +87,19 @@ class ConformalState(_Part):
         return self
 
 
+class BundleSeries(_Part):
+    """A series of a panel; its place among the others names its folder."""
+
+    name: str
+    """Name of the series."""
+    conformal: ConformalState = ConformalState()
+    """The intervals' state at the end of its history."""
+
+
 class Bundle(_Part):
     """The manifest of a fitted forecaster."""
 
-    version: Literal["v1"] = VERSION
+    version: Literal["v1", "v2"] = VERSION
     job: str
     """Name of the job."""
     namespace: str
@@ -101,7 +125,9 @@ class Bundle(_Part):
     train_end: Time
     """Start of the training window's last bar, UTC."""
     conformal: ConformalState = ConformalState()
-    """The intervals' state at the end of the training window."""
+    """The intervals' state at the end of the training window; that of a panel's series is with them."""
+    panel: tuple[BundleSeries, ...] = ()
+    """The series of a panel; empty in a bundle of one series."""
     created_at: Time
     """When it was fitted, UTC."""
     files: dict[str, BundleFile] = {}
@@ -113,7 +139,44 @@ class Bundle(_Part):
             raise ValueError("conformal offsets must be there for every step ahead")
         if self.train_end < self.train_start:
             raise ValueError("train_end must not be before train_start")
+        if (self.version == PANEL_VERSION) != bool(self.panel):
+            raise ValueError(f"version {PANEL_VERSION} is that of a panel, and {VERSION} that of one series")
+        if len({series.name for series in self.panel}) < len(self.panel):
+            raise ValueError("no two series have the same name")
+        offsets = [series.conformal.offsets for series in self.panel if series.conformal.offsets]
+        if any(len(one) != self.horizon for one in offsets):
+            raise ValueError("conformal offsets must be there for every step ahead")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_panel(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        content: dict[str, object] = serialize(self)
+        return content if self.panel else {name: part for name, part in content.items() if name != "panel"}
+
+
+def share_files(parts: Sequence[Mapping[str, bytes]]) -> dict[str, bytes]:
+    """Return the files of each series' forecaster as those of one bundle; `files_of_series` takes them apart again.
+
+    Args:
+        parts: For each series what its forecaster's `dump` gave, at least one.
+    """
+    alike = {
+        name: content for name, content in parts[0].items() if all(part.get(name) == content for part in parts[1:])
+    }
+    own = {
+        f"{SERIES_FOLDER}/{place}/{name}": content
+        for place, part in enumerate(parts)
+        for name, content in part.items()
+        if name not in alike
+    }
+    return alike | own
+
+
+def files_of_series(files: Mapping[str, bytes], place: int) -> dict[str, bytes]:
+    """Return the files of the forecaster of the series at this place of a panel."""
+    folder = f"{SERIES_FOLDER}/{place}/"
+    alike = {name: content for name, content in files.items() if not name.startswith(f"{SERIES_FOLDER}/")}
+    return alike | {name.removeprefix(folder): files[name] for name in files if name.startswith(folder)}
 
 
 def write_bundle(directory: Path, bundle: Bundle, files: Mapping[str, bytes]) -> Bundle:
@@ -187,9 +250,9 @@ def _parse(manifest: Path) -> Bundle:
         version = json.loads(content).get("version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise LakeError(f"{manifest} is no JSON object.", _COPY_AGAIN) from error
-    if version != VERSION:
+    if version not in (VERSION, PANEL_VERSION):
         raise LakeError(
-            f"{manifest} has version {version!r}, and this Presage reads {VERSION!r}.",
+            f"{manifest} has version {version!r}, and this Presage reads {VERSION!r} and {PANEL_VERSION!r}.",
             "Install the version of Presage that wrote it, or a later one.",
         )
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import catboost
 import numpy as np
+from scipy.special import expit
 
 from presage.errors import StorageError
 from presage.frame import FloatArray
-from presage.models.direct import DirectTrainer
 from presage.models.state import unreadable
 from presage.spec.models import CatBoostParameters, ModelName
 
@@ -23,10 +24,12 @@ class CatBoostRegressor:
     Attributes:
         content: The trees in CatBoost's binary format.
         trees: The same, ready to use.
+        classifies: Whether their value is a probability's log odds.
     """
 
     content: bytes
     trees: catboost.CatBoost
+    classifies: bool
 
     @property
     def suffix(self) -> str:
@@ -35,7 +38,8 @@ class CatBoostRegressor:
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Return (r,) values."""
-        return np.asarray(self.trees.predict(features, thread_count=1), dtype=np.float64)
+        values = np.asarray(self.trees.predict(features, thread_count=1), dtype=np.float64)
+        return np.asarray(expit(values)) if self.classifies else values
 
     def importance(self) -> FloatArray:
         """Return (p,) how much the prediction changes with each feature; zeros where it never does."""
@@ -52,6 +56,8 @@ class CatBoostEstimator:
     """Fits trees on one thread; a missing feature counts as below all others."""
 
     settings: CatBoostParameters
+    task: Literal["Regression", "Classification"] = "Regression"
+    """For a Classification they fit log loss, and say the probability of class 1."""
 
     @property
     def name(self) -> ModelName:
@@ -63,6 +69,7 @@ class CatBoostEstimator:
         trees = catboost.CatBoost(
             {
                 **self.settings.model_dump(),
+                **({"loss_function": "Logloss"} if self._classifies else {}),
                 "random_seed": seed,
                 "thread_count": 1,
                 "allow_writing_files": False,
@@ -81,12 +88,16 @@ class CatBoostEstimator:
             raise unreadable("a step of catboost holds no trees") from error
         if len(trees.feature_names_) != width:
             raise unreadable(f"a step of catboost reads {len(trees.feature_names_)} features, not {width}")
-        return CatBoostRegressor(content=content, trees=trees)
+        return CatBoostRegressor(content=content, trees=trees, classifies=self._classifies)
+
+    @property
+    def _classifies(self) -> bool:
+        return self.task == "Classification"
 
 
-def trainer(settings: CatBoostParameters) -> DirectTrainer:
-    """Return the trainer of CatBoost's trees."""
-    return DirectTrainer(CatBoostEstimator(settings))
+def estimator(settings: CatBoostParameters, task: Literal["Regression", "Classification"]) -> CatBoostEstimator:
+    """Return what fits CatBoost's trees."""
+    return CatBoostEstimator(settings, task)
 
 
 def _canonical(trees: catboost.CatBoost) -> bytes:

@@ -2,8 +2,8 @@
 
 1. `fit` sees a frame as it stood at the cut-off, and nothing else. It is single-threaded, and the same frame and seed
    give the same bytes.
-2. `predict` for row i reads `level[: i + 1]` and `features[: i + 1]` of the frame, never a later row and never the
-   `target_*` arrays.
+2. `predict` for row i reads `level[: i + 1]`, `features[: i + 1]` and `time[: i + 1]` of the frame, never a later row
+   and never the `target_*` arrays.
 3. Forecasts are levels of the target, whatever the transform that was learnt.
 4. What is dumped is what is judged: a forecaster that is loaded from its files forecasts as the one that was fitted.
 """

@@ -63,6 +63,20 @@ class Estimator(Protocol):
         ...
 
 
+class RegressorFile(Protocol):
+    """Where a regressor is among a forecaster's files."""
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of that file."""
+        ...
+
+
 class _StepFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -125,7 +139,7 @@ class DirectForecaster:
         contents = {
             f"step_{step}.{regressor.suffix}": regressor.dump() for step, regressor in enumerate(self.regressors, 1)
         }
-        steps = tuple(_StepFile(file=file, sha256=_digest(content)) for file, content in contents.items())
+        steps = tuple(_StepFile(file=file, sha256=digest(content)) for file, content in contents.items())
         state = DirectState(name=self.name, transform=self.transform, features=self.features, steps=steps)
         return {STATE: state.to_bytes(), **contents}
 
@@ -174,7 +188,7 @@ class DirectTrainer:
             name=state.name,
             transform=state.transform,
             features=state.features,
-            regressors=tuple(self._load_step(files, step, len(state.features)) for step in state.steps),
+            regressors=tuple(load_regressor(files, step, self.estimator, len(state.features)) for step in state.steps),
         )
 
     def _fit_step(self, frame: Frame, task: Task, step: int) -> Regressor:
@@ -183,15 +197,6 @@ class DirectTrainer:
         if not varying(features).any():
             return MeanRegressor(mean=float(outcome.mean()), width=features.shape[1])
         return self.estimator.fit(features, outcome, task.seed)
-
-    def _load_step(self, files: Mapping[str, bytes], step: _StepFile, width: int) -> Regressor:
-        content = files[step.file]
-        # The libraries end the whole process on some damaged files, so that none may reach them.
-        if _digest(content) != step.sha256:
-            raise unreadable(f"the content of {step.file} is not what {STATE} says")
-        if step.file.endswith(f".{MEAN_SUFFIX}"):
-            return _load_mean(content, width)
-        return self.estimator.load(content, width)
 
 
 @dataclass(frozen=True)
@@ -227,8 +232,28 @@ class _MeanFile(BaseModel):
 
 def varying(features: FloatArray) -> BoolArray:
     """Return (p,) whether a column of (m, p) features holds two values that single precision, as trees read, tells."""
-    single = features.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single = features.astype(np.float32)
     return np.asarray(np.fmin.reduce(single, axis=0) < np.fmax.reduce(single, axis=0))
+
+
+def load_regressor(
+    files: Mapping[str, bytes], place: RegressorFile, estimator: Estimator | None, width: int
+) -> Regressor:
+    """Return a regressor of p = width features that was dumped; without an estimator it can only be a mean.
+
+    Raises:
+        LakeError: The file is not what the state says, or holds no such regressor.
+    """
+    content = files[place.file]
+    # The libraries end the whole process on some damaged files, so that none may reach them.
+    if digest(content) != place.sha256:
+        raise unreadable(f"the content of {place.file} is not what {STATE} says")
+    if place.file.endswith(f".{MEAN_SUFFIX}"):
+        return _load_mean(content, width)
+    if estimator is None:
+        raise unreadable(f"{place.file} holds no mean")
+    return estimator.load(content, width)
 
 
 def _load_mean(content: bytes, width: int) -> MeanRegressor:
@@ -238,5 +263,6 @@ def _load_mean(content: bytes, width: int) -> MeanRegressor:
         raise unreadable("a step's mean is no number") from error
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(content).hexdigest()

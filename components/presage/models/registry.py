@@ -5,25 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from presage.errors import MissingExtraError, NotSupportedError
+from presage.errors import NotSupportedError
 from presage.frame import FloatArray
 from presage.models import baselines as baseline_forecasters
 from presage.models.contract import Forecaster, Task, Trainer
-from presage.spec.models import BASELINE_NAMES, Model, ModelName
+from presage.models.direct import DirectTrainer, Estimator
+from presage.models.libraries import library
+from presage.spec.models import (
+    BASELINE_NAMES,
+    CLASSIFIER_NAMES,
+    COMBINATION_NAMES,
+    FORECASTER_NAMES,
+    REGRESSOR_NAMES,
+    Model,
+    ModelName,
+)
 
 TaskKind = Literal["Forecast", "Regression", "Classification"]
 
-_COMBINATION: ModelName = "mean_combination"
+FEATURE_LEARNERS: tuple[ModelName, ...] = tuple(
+    name for name in get_args(ModelName) if name in (*REGRESSOR_NAMES, *CLASSIFIER_NAMES) and name not in BASELINE_NAMES
+)
+"""Those that fit a function of the features."""
+
 _MODULES: dict[ModelName, str] = {
     "ridge": "presage.models.ridge",
+    "elastic_net": "presage.models.elastic_net",
+    "logistic_regression": "presage.models.logistic_regression",
+    "random_forest": "presage.models.forest",
+    "hist_gradient_boosting": "presage.models.hist_gradient_boosting",
     "xgboost": "presage.models.xgboost_trees",
+    "lightgbm": "presage.models.lightgbm_trees",
     "catboost": "presage.models.catboost_trees",
     "theta": "presage.models.theta",
-    "mean_combination": "presage.models.combination",
+    "auto_arima": "presage.models.auto_arima",
+    "auto_ets": "presage.models.auto_ets",
+    "prophet": "presage.models.prophet_curve",
 }
 
 
@@ -32,17 +53,35 @@ def trainer(model: Model) -> Trainer:
 
     Raises:
         MissingExtraError: The library behind it is not installed.
-        NotSupportedError: It is `mean_combination`, which is made of fitted forecasters and not fitted itself.
+        NotSupportedError: It is a combination, which is made of fitted forecasters and not fitted itself, or it does
+            not forecast.
     """
-    if model.name in BASELINE_NAMES:
+    if model.name in BASELINE_NAMES and model.name in FORECASTER_NAMES:
         return baseline_forecasters.trainer(model)
-    if model.name == _COMBINATION:
+    if model.name in COMBINATION_NAMES:
         raise NotSupportedError(
-            f"{_COMBINATION} is not fitted: it is the mean of forecasters that are.",
-            "Fit its members and combine them.",
+            f"{model.name} is not fitted: it is a mean of forecasters that are.", "Fit its members and combine them."
         )
-    module = _import(model.name)
-    made: Trainer = module.trainer(model.settings)
+    if model.name not in FORECASTER_NAMES:
+        raise NotSupportedError(f"{model.name} does not forecast.", f"Those that do are {', '.join(FORECASTER_NAMES)}.")
+    if model.name in FEATURE_LEARNERS:
+        return DirectTrainer(estimator(model, "Regression"))
+    made: Trainer = _import(model.name).trainer(model.settings)
+    return made
+
+
+def estimator(model: Model, task: Literal["Regression", "Classification"]) -> Estimator:
+    """Return what fits a function of the features: of the outcome, or of the probability of class 1.
+
+    Raises:
+        MissingExtraError: The library behind it is not installed.
+        NotSupportedError: The model does not learn from features alone.
+    """
+    if model.name not in FEATURE_LEARNERS:
+        raise NotSupportedError(
+            f"{model.name} does not learn from features alone.", f"Those that do are {', '.join(FEATURE_LEARNERS)}."
+        )
+    made: Estimator = _import(model.name).estimator(model.settings, task)
     return made
 
 
@@ -57,9 +96,8 @@ def load(name: ModelName, files: Mapping[str, bytes]) -> Forecaster:
         LakeError: The files are none of this forecaster's.
         MissingExtraError: The library behind it is not installed.
     """
-    if name == _COMBINATION:
-        module = _import(name)
-        loaded: Forecaster = module.load(files)
+    if name in COMBINATION_NAMES:
+        loaded: Forecaster = import_module("presage.models.combination").load(name, files)
         return loaded
     return trainer(Model(name=name)).load(files)
 
@@ -92,14 +130,8 @@ def baselines(task: Task, levels: FloatArray, task_kind: TaskKind) -> tuple[Mode
         "zero": task.transform != "Level" or both_signs,
         "median": task_kind == "Regression",
     }
-    return tuple(Model(name=name) for name in BASELINE_NAMES if runs[name])
+    return tuple(Model(name=name) for name, is_run in runs.items() if is_run)
 
 
 def _import(name: ModelName) -> ModuleType:
-    try:
-        return import_module(_MODULES[name])
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{name} needs the Python package {error.name}, which is not installed.",
-            "Install what training needs: pip install 'presage[train]'.",
-        ) from error
+    return library(_MODULES[name], needed_by=name)

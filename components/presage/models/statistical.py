@@ -15,7 +15,7 @@ from presage.models.contract import Task
 from presage.models.state import STATE, State, expect_files, read_state
 
 
-class StatisticalForecaster(State, ABC):
+class StateForecaster(State, ABC):
     """A forecaster that is its own state."""
 
     horizon: Annotated[int, Field(ge=1)]
@@ -25,6 +25,22 @@ class StatisticalForecaster(State, ABC):
     def steps(self) -> IntArray:
         """(h,) the steps ahead: 1, 2, ..."""
         return np.arange(1, self.horizon + 1)
+
+    @abstractmethod
+    def predict(self, frame: Frame, rows: IntArray) -> FloatArray:
+        """Return (r, h) levels; see `presage.models.contract.Forecaster`."""
+
+    def importance(self) -> Mapping[str, float]:
+        """Return nothing: no feature is used."""
+        return {}
+
+    def dump(self) -> Mapping[str, bytes]:
+        """Return the state as the one file."""
+        return {STATE: self.to_bytes()}
+
+
+class StatisticalForecaster(StateForecaster):
+    """A forecaster that reads the levels in their order, and nothing else."""
 
     @abstractmethod
     def forecast(self, level: FloatArray, rows: IntArray) -> FloatArray:
@@ -43,14 +59,6 @@ class StatisticalForecaster(State, ABC):
         gap = np.isnan(level[rows])[:, np.newaxis]
         return np.where(gap, np.nan, self.forecast(level, rows))
 
-    def importance(self) -> Mapping[str, float]:
-        """Return nothing: no feature is used."""
-        return {}
-
-    def dump(self) -> Mapping[str, bytes]:
-        """Return the state as the one file."""
-        return {STATE: self.to_bytes()}
-
 
 @dataclass(frozen=True)
 class StatisticalTrainer:
@@ -61,14 +69,14 @@ class StatisticalTrainer:
         learn: Learns it from a frame as it stood at the cut-off.
     """
 
-    kind: type[StatisticalForecaster]
-    learn: Callable[[Frame, Task], StatisticalForecaster]
+    kind: type[StateForecaster]
+    learn: Callable[[Frame, Task], StateForecaster]
 
-    def fit(self, frame: Frame, task: Task) -> StatisticalForecaster:
+    def fit(self, frame: Frame, task: Task) -> StateForecaster:
         """Fit on a frame as it stood at the cut-off; see `presage.models.contract.Trainer`."""
         return self.learn(frame, task)
 
-    def load(self, files: Mapping[str, bytes]) -> StatisticalForecaster:
+    def load(self, files: Mapping[str, bytes]) -> StateForecaster:
         """Return the forecaster that `dump` wrote; raises LakeError for files that are none of its own."""
         forecaster = read_state(files, self.kind)
         expect_files(files, (STATE,))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import xgboost
 
 from presage.frame import FloatArray
-from presage.models.direct import DirectTrainer
 from presage.models.state import unreadable
 from presage.spec.models import ModelName, XGBoostParameters
 
@@ -51,6 +51,8 @@ class XGBoostEstimator:
     """Fits trees by histograms, on one thread; missing features go the way that fits best."""
 
     settings: XGBoostParameters
+    task: Literal["Regression", "Classification"] = "Regression"
+    """For a Classification they fit log loss, and say the probability of class 1."""
 
     @property
     def name(self) -> ModelName:
@@ -65,6 +67,8 @@ class XGBoostEstimator:
             "tree_method": "hist",
             "seed": seed,
         }
+        if self.task == "Classification":
+            parameters["objective"] = "binary:logistic"
         matrix = xgboost.DMatrix(features, label=outcome, nthread=1)
         booster = xgboost.train(parameters, matrix, num_boost_round=self.settings.n_estimators)
         return XGBoostRegressor(booster=booster, width=features.shape[1])
@@ -80,6 +84,6 @@ class XGBoostEstimator:
         return XGBoostRegressor(booster=booster, width=width)
 
 
-def trainer(settings: XGBoostParameters) -> DirectTrainer:
-    """Return the trainer of XGBoost's trees."""
-    return DirectTrainer(XGBoostEstimator(settings))
+def estimator(settings: XGBoostParameters, task: Literal["Regression", "Classification"]) -> XGBoostEstimator:
+    """Return what fits XGBoost's trees."""
+    return XGBoostEstimator(settings, task)

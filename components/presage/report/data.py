@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 from presage.bars import Bars
 from presage.evaluation.backtest import BackTest
 from presage.evaluation.scorecard import Condition, Scorecard
@@ -47,7 +49,7 @@ class Report:
         conditions: The job's conditions after the run.
         back_test: The forecasts that were judged.
         bars: Bars of the target's source; None where they are not at hand.
-        forecast: The champion's newest forecast; None where none was issued.
+        forecasts: The champion's newest forecast of each series; empty where none was issued.
         config: Features of the final training window, and how important selection found them.
     """
 
@@ -60,5 +62,19 @@ class Report:
     conditions: tuple[Condition, ...]
     back_test: BackTest
     bars: Bars | None
-    forecast: IssuedForecast | None
+    forecasts: tuple[IssuedForecast, ...]
     config: FeatureConfig
+
+    @property
+    def shown(self) -> BackTest:
+        """The back-test of the series that is drawn: of a panel, the first of those with the most scored origins."""
+        bounds = np.searchsorted(self.back_test.rows, self.back_test.panel.bounds)
+        scored = np.concatenate([[0], np.cumsum(self.back_test.scored)])[bounds]
+        return self.back_test.of(int(np.argmax(np.diff(scored))))
+
+    @property
+    def forecast(self) -> IssuedForecast | None:
+        """The newest forecast of the series that is drawn, or the first one where that has none."""
+        name = self.shown.panel.names[0]
+        first = self.forecasts[0] if self.forecasts else None
+        return next((forecast for forecast in self.forecasts if forecast.series == name), first)

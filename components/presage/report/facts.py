@@ -85,6 +85,11 @@ def measured(scorecard: Scorecard, metrics: Metrics) -> float | None:
     return by_name[scorecard.metric]
 
 
+def _judged(scorecard: Scorecard, contender: Contender) -> float | None:
+    # A panel is judged by the mean over dates, its metrics are means over all origins.
+    return contender.loss if scorecard.series else measured(scorecard, contender.metrics)
+
+
 def metric_unit(scorecard: Scorecard, metric: str) -> str:
     """Return the unit of a metric of the target, empty where it has none or none is declared."""
     if metric in ("MAPE", "sMAPE"):
@@ -134,9 +139,9 @@ def key_numbers(scorecard: Scorecard) -> tuple[KeyNumber, ...]:
         _skill(scorecard, about),
         KeyNumber(
             name=with_unit(f"{scorecard.metric} of {about.name}", metric_unit(scorecard, scorecard.metric)),
-            value=number(measured(scorecard, about.metrics)),
+            value=number(_judged(scorecard, about)),
             note=f"{scorecard.verdict.baseline}, the best baseline: "
-            + number(measured(scorecard, scorecard.baseline.metrics)),
+            + number(_judged(scorecard, scorecard.contender(scorecard.verdict.baseline))),
         ),
         _evidence(scorecard),
         _coverage(scorecard.contender(scorecard.verdict.champion)),
@@ -146,8 +151,9 @@ def key_numbers(scorecard: Scorecard) -> tuple[KeyNumber, ...]:
 def evidence_sentence(scorecard: Scorecard) -> str:
     """Return what the verdict stands on, as one sentence."""
     evidence = scorecard.evidence
+    dates = f"{count(evidence.origins, 'date')} with scored origins" if scorecard.series else ""
     return (
-        f"{count(evidence.origins, 'scored origin')} in {count(scorecard.folds, 'fold')}, "
+        f"{dates or count(evidence.origins, 'scored origin')} in {count(scorecard.folds, 'fold')}, "
         f"{moment(scorecard.start)} to {moment(scorecard.end)} UTC, are worth {math.floor(evidence.effective):,} "
         f"independent ones, and the declared power needs {evidence.required:,}."
     )
@@ -185,7 +191,7 @@ def _evidence(scorecard: Scorecard) -> KeyNumber:
     if test is None:
         why = "too few forecasts to test" if scorecard.verdict.candidate else "no candidate to test"
         return KeyNumber(name="p-value", value=UNDEFINED, note=why)
-    tried = f"{count(scorecard.tried, 'configuration')} tried" + (", all counted" if scorecard.tried > 1 else "")
+    tried = f"{count(scorecard.tried, 'configuration')} tried"
     return KeyNumber(name=f"p-value ({test.name} test)", value=p_value(test.p_value), note=tried)
 
 

@@ -10,7 +10,7 @@ from presage.evaluation.scorecard import Condition, Contender, Metrics, Scorecar
 from presage.report.data import IssuedForecast
 from presage.report.facts import Interval, intervals, metric_unit, subject
 from presage.report.grid import Column, Grid
-from presage.report.numbers import UNDEFINED, aligned, count, level_name, moment, percent
+from presage.report.numbers import UNDEFINED, aligned, count, level_name, moment, number, percent
 
 GAPS_SHOWN: Final = 20
 
@@ -123,6 +123,61 @@ def forecast_steps(forecast: IssuedForecast, unit: str = "", watched: Interval |
         lower, upper = (quantiles[place :: len(forecast.probabilities)] for place in (interval.lower, interval.upper))
         cells.append([f"{low} to {high}" for low, high in zip(lower, upper, strict=True)])
     return Grid("Forecast by bar", tuple(columns), _rows(cells))
+
+
+def series(scorecard: Scorecard) -> Grid:
+    """Return each series of a panel, the greatest skill first; those without a scored origin last."""
+    about = subject(scorecard).name
+    ranked = sorted(
+        scorecard.series, key=lambda one: (one.skill is None, -(one.skill or 0.0), one.loss or 0.0, one.name)
+    )
+    columns = (
+        Column("Series", kind="name"),
+        Column("Origins"),
+        Column(scorecard.metric, unit=metric_unit(scorecard, scorecard.metric)),
+        Column("Skill", unit="%"),
+        Column("Coverage", unit="%"),
+    )
+    cells = [
+        [one.name for one in ranked],
+        [f"{one.origins:,}" for one in ranked],
+        aligned([one.loss for one in ranked]),
+        _percents([one.skill for one in ranked]),
+        _percents([one.coverage for one in ranked]),
+    ]
+    return Grid(f"Series of {about}, best first", columns, _rows(cells))
+
+
+def forecasts(found: Sequence[IssuedForecast], unit: str = "", watched: float = 0.9) -> Grid:
+    """Return the forecasts of many series, a row a series: its first step and, where there are more, its last.
+
+    Args:
+        found: The forecasts, all of the same horizon.
+        unit: Unit of the target.
+        watched: Nominal coverage of the interval to show.
+    """
+    horizon = len(found[0].mean)
+    columns = [Column("Series", kind="name"), Column("Issued at", unit="UTC", kind="name", narrow=False)]
+    cells = [[one.series for one in found], [moment(one.issued_at) for one in found]]
+    for step in dict.fromkeys((0, horizon - 1)):
+        ahead = f" {step + 1}" if horizon > 1 else ""
+        shown = [min(intervals(one.probabilities), key=lambda i: abs(i.level - watched), default=None) for one in found]
+        level = next((level_name(one.level) for one in shown if one is not None), "")
+        columns += [
+            Column(f"Bar{ahead}", unit="UTC", kind="name"),
+            Column(f"Forecast{ahead}", unit=unit),
+            *([Column(f"{level} interval{ahead}", unit=unit)] if level else []),
+        ]
+        cells += [[moment(one.target_time[step]) for one in found], [number(one.mean[step], 5) for one in found]]
+        if level:
+            cells.append([_ends(one, step, interval) for one, interval in zip(found, shown, strict=True)])
+    return Grid("Forecast of each series", tuple(columns), _rows(cells))
+
+
+def _ends(forecast: IssuedForecast, step: int, interval: Interval | None) -> str:
+    if interval is None:
+        return UNDEFINED
+    return " to ".join(number(forecast.quantiles[step, place], 5) for place in (interval.lower, interval.upper))
 
 
 def dropped(scorecard: Scorecard) -> Grid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-VOID = frozenset({"br", "meta", "link", "col"})
+VOID = frozenset({"br", "meta", "link", "col", "input"})
 
 
 class Markup(str):

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every chart in the colours of the reader's scheme, and again when the scheme changes.
+// Draws every chart in the colours of the reader's scheme, and again when the scheme changes; searches long tables.
 (() => {
   const darkScheme = matchMedia("(prefers-color-scheme: dark)");
   const finger = matchMedia("(pointer: coarse)");
@@ -24,6 +24,16 @@
     }
   }
 
+  function search(field) {
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of field.parentElement.querySelectorAll("tbody tr")) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    }
+  }
+
+  for (const field of document.querySelectorAll("input.search")) {
+    field.addEventListener("input", () => search(field));
+  }
   draw();
   darkScheme.addEventListener("change", draw);
 })();

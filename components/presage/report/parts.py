@@ -48,9 +48,10 @@ def _folded(summary: str, grid: Grid) -> Markup:
     return element("details", element("summary", summary), _table(grid, element("caption", grid.title)))
 
 
-def card(grid: Grid) -> Markup:
-    """Return a table with its title, on paper of its own."""
-    return element("div", element("h3", grid.title), _table(grid), class_="card")
+def card(grid: Grid, *, search: bool = False) -> Markup:
+    """Return a table with its title, on paper of its own; with `search` a field above it keeps the rows that match."""
+    field = element("input", type="search", class_="search", placeholder="Search", aria_label=f"Search: {grid.title}")
+    return element("div", element("h3", grid.title), field if search else None, _table(grid), class_="card")
 
 
 def _table(grid: Grid, caption: Markup | None = None) -> Markup:

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from presage.evaluation.backtest import BackTest
-from presage.evaluation.metrics import origin_losses
+from presage.evaluation.metrics import by_date, origin_losses
 from presage.evaluation.scorecard import Scorecard
 from presage.frame import FloatArray
 from presage.report.chart import ACCENT, OPPOSITE, Chart, Key, figure_json, thinned, thinning_sentence, times
@@ -58,7 +58,7 @@ def skill_by_fold(scorecard: Scorecard) -> Chart | None:
         f"{percent(float(skills.min()))} in its worst to {percent(float(skills.max()))} in its best.",
         legend=(Key(f"better than {baseline}", "block"), Key("not better", "block-opposite")),
         figure=figure_json(
-            [bars], horizontal="start of the origin's bar, UTC", hovermode="closest", yaxis={"zeroline": True}
+            [bars], horizontal="start of the period, UTC", hovermode="closest", yaxis={"zeroline": True}
         ),
         height=300,
     )
@@ -71,10 +71,13 @@ def advantage_over_time(scorecard: Scorecard, back_test: BackTest) -> Chart | No
     places = np.flatnonzero(back_test.scored)
     if about == baseline or not places.size:
         return None
-    saved = np.cumsum(_losses(scorecard, back_test, baseline) - _losses(scorecard, back_test, about))
+    rows = back_test.rows[places]
+    at, date = np.unique(back_test.frame.time[rows], return_inverse=True)
+    saved = np.cumsum(by_date(_losses(scorecard, back_test, baseline) - _losses(scorecard, back_test, about), date))
     drawn = thinned(saved)
-    at = times(back_test.frame.time[back_test.rows[places[drawn]]])
-    line = go.Scatter(x=at, y=saved[drawn], name="saved", mode="lines", line={"color": ACCENT, "width": 1.8})
+    line = go.Scatter(
+        x=times(at[drawn]), y=saved[drawn], name="saved", mode="lines", line={"color": ACCENT, "width": 1.8}
+    )
     loss, unit = _loss_name(scorecard)
     total = float(saved[-1])
     did = f"{'saved' if total > 0 else 'lost'} {with_unit(number(abs(total)), unit)}"
@@ -83,10 +86,10 @@ def advantage_over_time(scorecard: Scorecard, back_test: BackTest) -> Chart | No
         title="Loss saved so far",
         values=with_unit(f"{loss} of {baseline} minus that of {about}, summed", unit),
         caption=f"Where the line rises, {about} is better than {baseline}. "
-        f"Over {count(len(places), 'forecast origin')} it {did} in all."
-        + thinning_sentence(len(drawn), len(places), "origins"),
+        f"Over {count(len(saved), 'forecast origin')} it {did} in all."
+        + thinning_sentence(len(drawn), len(saved), "origins"),
         legend=(Key(f"saved by {about}", "accent"),),
-        figure=figure_json([line], horizontal="start of the origin's bar, UTC", yaxis={"zeroline": True}),
+        figure=figure_json([line], horizontal="start of the period, UTC", yaxis={"zeroline": True}),
         height=300,
     )
 

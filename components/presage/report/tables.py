@@ -13,10 +13,10 @@ _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
 def predictions_csv(back_test: BackTest, champion: str) -> str:
     """Return every forecast of a back-test beside what came, as CSV (UTF-8, header, LF line ends).
 
-    One row an origin and step ahead, by origin, then step. Columns: `series`, `issued_at` and `target_time` (ISO 8601,
-    UTC), `step` (from 1), `fold` (0 only calibrates), `scored` (whether the row counts), `actual`, one column a
-    contender with its mean forecast under its name, and the champion's quantiles `q0.05`, ... All values are levels in
-    the target's unit; a cell is empty where there is no value.
+    One row an origin and step ahead, by series, then origin, then step. Columns: `series`, `issued_at` and
+    `target_time` (ISO 8601, UTC), `step` (from 1), `fold` (0 only calibrates), `scored` (whether the row counts),
+    `actual`, one column a contender with its mean forecast under its name, and the champion's quantiles `q0.05`, ...
+    All values are levels in the target's unit; a cell is empty where there is no value.
 
     Text that a spreadsheet would run as a formula starts with an apostrophe (OWASP, "CSV Injection").
 
@@ -26,13 +26,14 @@ def predictions_csv(back_test: BackTest, champion: str) -> str:
     """
     frame, rows = back_test.frame, back_test.rows
     steps = frame.horizon
+    names = pl.Series([guarded(name) for name in back_test.panel.names], dtype=pl.String)
     numbers = {name: forecasts.mean.ravel() for name, forecasts in back_test.forecasts.items()}
     quantiles = back_test.forecasts[champion].quantiles
     for place, probability in enumerate(back_test.probabilities):
         numbers[f"q{probability:.12g}"] = quantiles[:, :, place].ravel()
     table = pl.DataFrame(
         {
-            "series": [guarded(frame.series)] * (len(rows) * steps),
+            "series": names.gather(np.repeat(back_test.series, steps)),
             "issued_at": np.repeat(frame.origin[rows], steps),
             "target_time": frame.target_time[rows].ravel(),
             "step": np.tile(np.arange(1, steps + 1), len(rows)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.cells import cell_len
@@ -29,6 +31,7 @@ ROWS_SHOWN: Final = 24
 _INDENT: Final = 2
 _GAP: Final = 2
 _FOLDED: Final = 20
+_ENDS: Final = 8
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -37,13 +40,15 @@ def print_report(report: Report, console: Console) -> None:
     Plain where the console is no terminal. What comes from data can neither style the text nor steer the terminal.
     """
     _verdict(report.scorecard, console, f"{report.namespace}/{report.job}")
-    if report.forecast is not None:
+    if len(report.forecasts) > 1:
+        table(grids.forecasts(report.forecasts, report.scorecard.unit), console, report.scorecard.unit)
+    elif report.forecast is not None:
         _forecast(report.scorecard, report.forecast, console)
     _details(report.scorecard, console)
-    _heading("How to reproduce it", console)
+    heading("How to reproduce it", console)
     for key, value in (("run", report.run), ("job", report.digest), ("scorecard", report.scorecard.digest())):
-        _paragraph(key, console, style="dim")
-        _paragraph(value, console, indent=2 * _INDENT)
+        paragraph(key, console, style="dim")
+        paragraph(value, console, indent=2 * _INDENT)
 
 
 def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
@@ -52,10 +57,20 @@ def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -
     _details(scorecard, console)
 
 
+def print_forecasts(forecasts: Sequence[IssuedForecast], console: Console) -> None:
+    """Print forecasts alone: one as its bars, many as a row a series."""
+    if len(forecasts) == 1:
+        print_forecast(forecasts[0], console)
+        return
+    newest = max(forecast.issued_at for forecast in forecasts)
+    console.print(Text(f"{len(forecasts):,} series, issued at {moment(newest)} UTC", "bold"))
+    table(grids.forecasts(forecasts), console, shown_rows=len(forecasts))
+
+
 def print_forecast(forecast: IssuedForecast, console: Console) -> None:
     """Print a forecast alone, a row a bar."""
     console.print(Text(printable(f"{forecast.series}, issued at {moment(forecast.issued_at)} UTC"), "bold"))
-    _table(grids.forecast_steps(forecast), console)
+    table(grids.forecast_steps(forecast), console)
 
 
 def printable(text: str) -> str:
@@ -66,8 +81,8 @@ def printable(text: str) -> str:
 def _verdict(scorecard: Scorecard, console: Console, name: str) -> None:
     style = "bold green" if scorecard.verdict.promoted else "bold yellow"
     console.print(Text.assemble((outcome(scorecard).upper(), style), "  ", (printable(name), "dim")))
-    _paragraph(f"{headline(scorecard)}.", console, style="bold")
-    _paragraph(reason(scorecard), console)
+    paragraph(f"{headline(scorecard)}.", console, style="bold")
+    paragraph(reason(scorecard), console)
     console.print()
     numbers = Table.grid(padding=(0, 2))
     for one in key_numbers(scorecard):
@@ -77,43 +92,55 @@ def _verdict(scorecard: Scorecard, console: Console, name: str) -> None:
 
 
 def _forecast(scorecard: Scorecard, forecast: IssuedForecast, console: Console) -> None:
-    _heading("Live forecast", console)
-    _paragraph(forecast_sentence(scorecard, forecast), console)
+    heading("Live forecast", console)
+    paragraph(forecast_sentence(scorecard, forecast), console)
     if len(forecast.mean) > 1:
         watched = shown_interval(scorecard, forecast.probabilities)
-        _table(grids.forecast_steps(forecast, scorecard.unit, watched), console, scorecard.unit)
+        table(grids.forecast_steps(forecast, scorecard.unit, watched), console, scorecard.unit)
 
 
 def _details(scorecard: Scorecard, console: Console) -> None:
-    _heading("Evidence", console)
-    _paragraph(evidence_sentence(scorecard), console)
-    _table(grids.contenders(scorecard), console, scorecard.unit)
-    _table(grids.folds(scorecard), console, scorecard.unit)
+    heading("Evidence", console)
+    paragraph(evidence_sentence(scorecard), console)
+    table(grids.contenders(scorecard), console, scorecard.unit)
+    table(grids.folds(scorecard), console, scorecard.unit)
     if scorecard.horizon > 1:
-        _table(grids.steps(scorecard), console, scorecard.unit)
-    _table(grids.coverage(scorecard), console, scorecard.unit)
-    _heading("Features kept", console)
-    _paragraph(listing(scorecard.features), console)
-    _table(grids.dropped(scorecard), console)
-    _table(grids.sources(scorecard), console)
+        table(grids.steps(scorecard), console, scorecard.unit)
+    table(grids.coverage(scorecard), console, scorecard.unit)
+    if scorecard.series:
+        table(_best_and_worst(grids.series(scorecard)), console, scorecard.unit)
+    heading("Features kept", console)
+    paragraph(listing(scorecard.features), console)
+    table(grids.dropped(scorecard), console)
+    table(grids.sources(scorecard), console)
     if scorecard.caveats:
-        _heading("Caveats", console)
+        heading("Caveats", console)
     for caveat in scorecard.caveats:
-        _paragraph(caveat, console)
+        paragraph(caveat, console)
 
 
-def _heading(title: str, console: Console) -> None:
+def _best_and_worst(grid: Grid) -> Grid:
+    if len(grid.rows) <= 2 * _ENDS:
+        return grid
+    return replace(
+        grid, title=f"{grid.title}: the first and the last {_ENDS}", rows=grid.rows[:_ENDS] + grid.rows[-_ENDS:]
+    )
+
+
+def heading(title: str, console: Console) -> None:
+    """Print a heading."""
     console.print()
     console.print(Text(printable(title), "bold"))
 
 
-def _paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
+def paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
+    """Print a text, wrapped to the width of the console."""
     for line in Text(printable(text), style).wrap(console, console.width - indent):
         line.rstrip()
         console.print(Text(" " * indent) + line)
 
 
-def _table(grid: Grid, console: Console, unit: str = "") -> None:
+def table(grid: Grid, console: Console, unit: str = "", shown_rows: int = ROWS_SHOWN) -> None:
     """Print the narrow columns of a grid; the unit that many columns share is said once, in the heading.
 
     No number or time is ever broken: where there is too little room, the last columns are left to the report.
@@ -121,8 +148,8 @@ def _table(grid: Grid, console: Console, unit: str = "") -> None:
     if not grid.rows:
         return
     shared = unit and any(column.unit == unit for column in grid.columns)
-    _heading(f"{grid.title} (values in {unit})" if shared and unit != "%" else grid.title, console)
-    rows = grid.rows[:ROWS_SHOWN]
+    heading(f"{grid.title} (values in {unit})" if shared and unit != "%" else grid.title, console)
+    rows = grid.rows[:shown_rows]
     shown = [place for place, column in enumerate(grid.columns) if column.narrow]
     headings = {place: _heading_lines(grid.columns[place], unit) for place in shown}
     folded = {place for place in shown if _may_fold(grid.columns[place], first=place == shown[0])}
@@ -141,8 +168,8 @@ def _table(grid: Grid, console: Console, unit: str = "") -> None:
     for place, row in enumerate(rows):
         table.add_row(*(Text(printable(row[cell])) for cell in shown), style="bold" if place == grid.marked else "")
     console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
-    if len(grid.rows) > ROWS_SHOWN:
-        _paragraph(f"and {count(len(grid.rows) - ROWS_SHOWN, 'row')} more, in the report", console, style="dim")
+    if len(grid.rows) > shown_rows:
+        paragraph(f"and {count(len(grid.rows) - shown_rows, 'row')} more, in the report", console, style="dim")
 
 
 def _heading_lines(column: Column, unit: str) -> list[str]:

@@ -8,12 +8,13 @@ would make up data: an error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import timedelta
 
+import numpy as np
 import polars as pl
 
 from presage.errors import DataError
-from presage.frame import KEY
+from presage.frame import KEY, KNOWN_AT, SERIES, TIME
 from presage.sources.timestamps import Moments
 from presage.spec.base import Frequency
 from presage.spec.sources import Source
@@ -22,16 +23,71 @@ _MOST = 1.5
 _FEW = 20
 """Differing rows, per key and beyond one for each, up to which they are taken as repeated here and there."""
 
+_BLOCK = 1 << 16
+"""Rows that are placed at a time, few enough for the processor's cache."""
 
-def last_of_each_key(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Return, sorted by the columns of `key`, the last row of each key."""
-    ordered = rows.sort(key, maintain_order=True)
-    last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key).fill_null(value=True)
-    return ordered.filter(last)
+_SPARSEST = 8
+"""Slots of a grid, for each row, up to which it is taken; beyond it most slots would be empty."""
+
+
+def last_of_each_key(key: pl.DataFrame, places: pl.Series | None, step: timedelta) -> pl.Series:
+    """Return where the last row of each key stands, in the order of the keys.
+
+    Args:
+        key: Some of the columns `KEY`, in this order, time among them; series may be Categorical.
+        places: Where the rows to choose from stand, ascending; None for all rows.
+        step: Length of a period, about. Times that are whole steps apart are placed and not sorted.
+
+    Returns:
+        Places in `key`, integers.
+    """
+    chosen = key if places is None else key.select(pl.all().gather(places))
+    order = None if KNOWN_AT in chosen.columns else _by_grid(chosen, step // timedelta(microseconds=1))
+    if order is None:
+        order = _by_order(chosen)
+    return order if places is None else places.gather(order)
+
+
+def _by_order(key: pl.DataFrame) -> pl.Series:
+    # Categories are ordered as they came, names by their letters.
+    names = key.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    ordered = names.with_row_index("place").sort(key.columns, maintain_order=True)
+    last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key.columns).fill_null(value=True)
+    return ordered.filter(last)["place"]
+
+
+def _by_grid(key: pl.DataFrame, step: int) -> pl.Series | None:
+    """Return the same from a grid with a slot for each series and period; None where times do not fill one."""
+    times = key[TIME].to_physical()
+    first, last = times.min(), times.max()
+    if not isinstance(first, int) or not isinstance(last, int):
+        return None
+    slots = (last - first) // step + 1
+    names = key[SERIES].unique().cast(pl.String).sort() if SERIES in key.columns else pl.Series([""])
+    size = slots * names.len()
+    if size > _SPARSEST * key.height or size >= 2**31:
+        return None
+    codes = key[SERIES].cast(pl.Enum(names)).to_physical().to_numpy() if names.len() > 1 else None
+    counted = times.to_numpy()
+    newest = np.full(size, -1, dtype=np.int32)
+    for start in range(0, key.height, _BLOCK):
+        since = counted[start : start + _BLOCK] - first
+        slot = since // step
+        if (slot * step != since).any():
+            return None
+        if codes is not None:
+            slot += codes[start : start + _BLOCK] * np.int64(slots)
+        np.maximum.at(newest, slot, np.arange(start, start + len(slot), dtype=np.int32))
+    return pl.Series(newest[newest >= 0]).cast(pl.get_index_type())
+
+
+def too_many(rows: int, keys: int) -> bool:
+    """Return whether some keys have more rows than those that are repeated here and there."""
+    return rows > _MOST * keys and rows - keys > _FEW
 
 
 def refuse_contradictions(rows: pl.DataFrame, moments: Moments, keys: int, period: Frequency, source: Source) -> None:
-    """Raise DataError where most keys have several rows that differ.
+    """Raise DataError where most keys have several rows that differ; only needed where there are `too_many` rows.
 
     Args:
         rows: Rows with columns `KEY` and values, in the order of the source.
@@ -40,16 +96,10 @@ def refuse_contradictions(rows: pl.DataFrame, moments: Moments, keys: int, perio
         period: Length of a row's period.
         source: The source.
     """
-
-    def too_many(count: int) -> bool:
-        return count > _MOST * keys and count - keys > _FEW
-
-    if not too_many(rows.height):
-        return
     # No value can have this name: Presage keeps it.
     told = rows.with_columns(moments.moments.alias("ingested_at"))
     times = told.select(*KEY, "ingested_at").unique().height
-    if too_many(times):
+    if too_many(times, keys):
         problem = f"source {source.name!r}: {times} times fall into {keys} periods of its frequency {period}"
         if len(moments.offsets) > 1:
             raise DataError(
@@ -63,7 +113,7 @@ def refuse_contradictions(rows: pl.DataFrame, moments: Moments, keys: int, perio
             "them.",
         )
     differing = told.unique().height
-    if too_many(differing):
+    if too_many(differing, keys):
         raise DataError(
             f"source {source.name!r}: {differing} rows that differ have only {keys} times.",
             "Set `series` to the column that tells one series from another, or `availability.column` to the one that "

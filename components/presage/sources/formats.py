@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
@@ -16,14 +18,23 @@ from pyarrow import parquet
 from presage.errors import DataError
 from presage.sources.columns import needed_columns, require_columns
 from presage.sources.contract import Part, Table
+from presage.sources.dtypes import likely_dtypes, surely_read
 from presage.spec.sources import Source, TableOptions
 
 _AGAIN = "Get the file again."
+_GLANCE = 100
+"""Rows that tell what a column likely holds."""
+
+_PIECE = 1 << 24
+"""Bytes that are decoded at a time, to see whether they are text."""
+
 _RENAMED = re.compile(r"_duplicated_\d+$")
 
 
 def parse(content: bytes, name: str, options: TableOptions, source: Source) -> Table:
-    """Return the rows of one file, as text cells where it is CSV.
+    """Return the rows of one file.
+
+    The cells of a CSV are text, except in columns that the source needs as numbers and that hold nothing else.
 
     Args:
         content: The file's bytes.
@@ -41,8 +52,14 @@ def parse(content: bytes, name: str, options: TableOptions, source: Source) -> T
     if not content or content.isspace():
         raise DataError(f"{place}: the file is empty.", _AGAIN)
     if options.format == "Parquet" or (options.format == "Auto" and plain.endswith(".parquet")):
-        return _parse_parquet(content, name, place)
-    return _parse_csv(content, name, options, place)
+        table = _parse_parquet(content, name, place, source)
+    else:
+        table = _parse_csv(content, name, options, place, source)
+    # Only now does nothing refer to the file any more, and there is room for the columns in one piece each.
+    del content
+    table = replace(table, data=table.data.rechunk())
+    pa.default_memory_pool().release_unused()
+    return table
 
 
 def join(tables: Sequence[Table], source: Source) -> Table:
@@ -86,12 +103,16 @@ def _unpack(content: bytes, place: str) -> bytes:
         ) from error
 
 
-def _parse_parquet(content: bytes, name: str, place: str) -> Table:
+def _parse_parquet(content: bytes, name: str, place: str, source: Source) -> Table:
     # polars' own reader brings the process down to a Rust panic on some damaged files; Arrow's checks what it reads.
     try:
-        table = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        file = parquet.ParquetFile(pa.BufferReader(content))
+        repeated = [field.name for field in file.schema_arrow if field.name == source.series and _is_text(field.type)]
+        if repeated:
+            file = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=repeated)
+        table = file.read(use_threads=True)
         table.validate(full=True)
-        data = pl.DataFrame(table.replace_schema_metadata(None))
+        data = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None), rechunk=False))
     except (
         pa.ArrowException,
         OSError,
@@ -106,20 +127,18 @@ def _parse_parquet(content: bytes, name: str, place: str) -> Table:
     return Table(data, (Part(name, data.height),))
 
 
-def _parse_csv(content: bytes, name: str, options: TableOptions, place: str) -> Table:
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _parse_csv(content: bytes, name: str, options: TableOptions, place: str, source: Source) -> Table:
     _require_text(content, place)
     if not options.delimiter.isascii():
         raise DataError(
             f"{place}: {options.delimiter!r} cannot stand between cells.", "Set `delimiter` to one of ; , | or a tab."
         )
     try:
-        data = pl.read_csv(
-            content,
-            separator=options.delimiter,
-            skip_lines=options.skip_rows,
-            null_values=list(options.null_values),
-            infer_schema=False,
-        )
+        data = _read_cells(content, options, source)
     except pl.exceptions.NoDataError as error:
         raise DataError(f"{place}: no header below the {options.skip_rows} lines of `skipRows`.", _AGAIN) from error
     except pl.exceptions.PolarsError as error:
@@ -135,6 +154,28 @@ def _parse_csv(content: bytes, name: str, options: TableOptions, place: str) -> 
     first_line = _header_line(content, options.skip_rows) + 1
     _refuse_cut_line(content, data, options, place)
     return Table(data, (Part(name, data.height, first_line),))
+
+
+def _read_cells(content: bytes, options: TableOptions, source: Source) -> pl.DataFrame:
+    """Return the cells, as numbers where a whole column can be nothing else, and as text where any cell cannot."""
+
+    def read(dtypes: Mapping[str, pl.DataType], rows: int | None = None) -> pl.DataFrame:
+        return pl.read_csv(
+            content,
+            separator=options.delimiter,
+            skip_lines=options.skip_rows,
+            null_values=list(options.null_values),
+            infer_schema=False,
+            schema_overrides=dtypes,
+            n_rows=rows,
+        )
+
+    dtypes = likely_dtypes(read({}, _GLANCE), source, quotes=b'"' in content)
+    try:
+        cells = read(dtypes) if dtypes else None
+    except pl.exceptions.PolarsError:
+        cells = None
+    return cells if cells is not None and surely_read(cells, source) else read({})
 
 
 def _header_line(content: bytes, skip: int) -> int:
@@ -163,12 +204,17 @@ def _refuse_cut_line(content: bytes, data: pl.DataFrame, options: TableOptions, 
 
 def _require_text(content: bytes, place: str) -> None:
     # polars would unpack compressed bytes by itself, and take those of a cut-off file for whole.
-    try:
-        content.decode()
-        odd = content.find(b"\0")
-        cause = None
-    except UnicodeDecodeError as error:
-        odd, cause = error.start, error
+    odd = content.find(b"\0")
+    cause = None
+    if not content.isascii():
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for start in range(0, len(content), _PIECE):
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(content[start : start + _PIECE], final=start + _PIECE >= len(content))
+            except UnicodeDecodeError as error:
+                odd, cause = start - waiting + error.start, error
+                break
     if odd >= 0:
         line = content.count(b"\n", 0, odd) + 1
         raise DataError(

@@ -14,6 +14,10 @@ from presage.spec.periods import period_end, period_start
 
 DAY = Frequency(1, "d")
 
+_SECOND = 1_000_000
+_DAY_LENGTH = 86_400 * _SECOND
+"""Microseconds of a second, and of a day of UTC."""
+
 
 def day_starts(days: pl.Series, zone: str) -> pl.Series:
     """Return the first moments of local days (Date), UTC, microseconds; null for null."""
@@ -22,13 +26,22 @@ def day_starts(days: pl.Series, zone: str) -> pl.Series:
 
 def period_starts(moments: pl.Series, frequency: Frequency, zone: str) -> pl.Series:
     """Return `period_start` of each moment (Datetime, UTC, microseconds); null for null."""
+    if zone == "UTC" and frequency.intraday:
+        return _utc_period_starts(moments, int(frequency.approximate.total_seconds()) * _SECOND)
     days = moments.dt.convert_time_zone(zone).dt.date()
     if frequency.unit not in ("m", "h"):
         return _once_a_day(days, lambda day: period_start(_noon(day, zone), frequency, zone))
     midnights = day_starts(days, zone)
-    length = int(frequency.approximate.total_seconds()) * 1_000_000
+    length = int(frequency.approximate.total_seconds()) * _SECOND
     since = (moments - midnights).cast(pl.Int64) // length * length
     return midnights + since.cast(pl.Duration("us"))
+
+
+def _utc_period_starts(moments: pl.Series, length: int) -> pl.Series:
+    counted = moments.to_physical()
+    # Where periods fill the day, the days' own starts are starts of periods.
+    within = counted % length if _DAY_LENGTH % length == 0 else counted % _DAY_LENGTH % length
+    return (counted - within).cast(TIMESTAMP) if (within != 0).any() else moments
 
 
 def period_ends(starts: pl.Series, frequency: Frequency, zone: str) -> pl.Series:
@@ -59,8 +72,13 @@ def _latest(local: datetime, zone: str) -> datetime:
 
 
 def _once_a_day(days: pl.Series, start: Callable[[date], datetime]) -> pl.Series:
-    known = days.unique().drop_nulls().to_list()
-    return days.replace_strict(known, [start(day) for day in known], default=None, return_dtype=TIMESTAMP)
+    known = days.unique().drop_nulls().sort()
+    if known.is_empty():
+        return pl.repeat(None, days.len(), dtype=TIMESTAMP, eager=True).alias(days.name)
+    starts = pl.Series([start(day) for day in known], dtype=TIMESTAMP)
+    since = known.to_physical() - known.to_physical()[0]
+    by_day = pl.repeat(None, since[-1] + 1, dtype=TIMESTAMP, eager=True).scatter(since, starts)
+    return by_day.gather(days.to_physical() - known.to_physical()[0]).alias(days.name)
 
 
 def _noon(day: date, zone: str) -> datetime:

@@ -29,6 +29,11 @@ from presage.spec.sources import (
 _ADAPTERS = {
     "dataset": "presage.sources.dataset",
     "file": "presage.sources.file",
+    "http": "presage.sources.http",
+    "s3": "presage.sources.s3",
+    "exchange": "presage.sources.exchange",
+    "sql": "presage.sources.sql",
+    "clickhouse": "presage.sources.clickhouse",
 }
 
 _KINDS: dict[str, tuple[str, type[SpecModel]]] = {
@@ -57,7 +62,7 @@ def adapter(source: Source) -> Adapter:
     if source.kind not in _ADAPTERS:
         raise NotSupportedError(
             f"source {source.name!r}: this version reads no source of kind {source.kind!r}; it reads "
-            f"{' and '.join(_ADAPTERS)}.",
+            f"{', '.join(_ADAPTERS)}.",
             f"Replace it at run time by a file of the same columns: --source {source.name}=FILE.csv",
         )
     return cast(Adapter, import_module(_ADAPTERS[source.kind]))

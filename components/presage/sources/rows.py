@@ -18,6 +18,7 @@ Duplicates. See `duplicates`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
@@ -28,9 +29,9 @@ import polars as pl
 
 from presage.errors import DataError
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME
-from presage.sources.columns import series_column, time_column, value_numbers
+from presage.sources.columns import plainly_sound, series_column, time_column, value_numbers
 from presage.sources.contract import Request, Table
-from presage.sources.duplicates import last_of_each_key, refuse_contradictions
+from presage.sources.duplicates import last_of_each_key, refuse_contradictions, too_many
 from presage.sources.faults import Fault, number_faults, rows_to_drop
 from presage.sources.formats import join
 from presage.sources.periods import DAY, one_period_later, period_ends, period_starts
@@ -40,6 +41,9 @@ from presage.sources.spacing import refuse_rarer_rows
 from presage.sources.timestamps import Moments, Where, describe_times, read_moments
 from presage.spec.base import Frequency, parse_duration, parse_frequency
 from presage.spec.sources import Source
+
+# No value can have this name: Presage keeps it.
+_OWN_TIME = "ingested_at"
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,15 @@ def read_rows(source: Source, request: Request) -> SourceRows:
         NotSupportedError: The source's kind has no adapter yet.
         SourceUnavailableError: The source does not answer.
     """
+    # Nothing here refers to the table: `to_rows` frees what it has used.
+    return to_rows(source, _whole(source, request), frequency=request.frequency)
+
+
+def _whole(source: Source, request: Request) -> Table:
     tables = list(adapter(source).read(source, request))
     if not tables:
         raise DataError(f"source {source.name!r}: it gave no rows.", "Check that it has rows of the span asked for.")
-    return to_rows(source, join(tables, source), frequency=request.frequency)
+    return join(tables, source)
 
 
 def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows:
@@ -85,35 +94,88 @@ def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows
     """
     _require_zone(source)
     period = frequency if source.frequency is None else parse_frequency(source.frequency)
+    judged = _judge(source, table, period)
+    del table
+    dropped = int(judged.dropped.sum())
+    kept = (~judged.dropped).arg_true() if dropped else None
+    key = pl.DataFrame([column for name, column in judged.columns.items() if name in KEY])
+    order = last_of_each_key(key, kept, period.approximate)
+    del key
+    count = judged.dropped.len() - dropped
+    if too_many(count, order.len()):
+        kept = (~judged.dropped).arg_true()
+        rows = _arrange(dict(judged.columns), kept, period, source)
+        told = replace(judged.time, moments=judged.time.moments.gather(kept))
+        refuse_contradictions(rows, told, order.len(), period, source)
+    rows = _arrange(judged.columns, order, period, source)
+    refuse_rarer_rows(rows, period, source)
+    return SourceRows(rows=rows, duplicates=count - order.len(), dropped=dropped)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The columns of rows, in the order of the source, and which of the rows cannot be true.
+
+    Attributes:
+        columns: By name: series (none where there is only one), time, known_at (where the source tells it), the row's
+            own time (where it is not the start of its period), and the values.
+        time: The times as the source tells them.
+        dropped: Boolean; whether a row is left out.
+    """
+
+    columns: dict[str, pl.Series]
+    time: Moments
+    dropped: pl.Series
+
+
+def _judge(source: Source, table: Table, period: Frequency) -> _Judged:
     _require_rows(source, table, table.data.height > 0, "there are no rows")
     time = time_column(source, table)
     numbers = value_numbers(source, table)
     present = reduce(or_, (column.values.is_not_null() | column.unread for column in numbers.values()))
     _require_rows(source, table, present.any(), "no row has a value")
-    places = present.arg_true()
+    data = table.data
+    if not present.all():
+        data = data.filter(present)
+        numbers = {name: column.filter(present) for name, column in numbers.items()}
 
     def where(row: int) -> str:
-        return table.where(places[row])
+        return table.where(present.arg_true()[row])
 
-    numbers = {name: column.filter(present) for name, column in numbers.items()}
-    labels = _read_labels(source, table.data.filter(present), time, series_column(source, table), where)
-    dropped = rows_to_drop([*number_faults(numbers), *labels.faults], source, where)
+    labels = _read_labels(source, data, time, series_column(source, table), where)
+    faults = [] if plainly_sound(numbers) else number_faults(numbers)
+    dropped = rows_to_drop([*faults, *labels.faults], source, where)
+    moments = labels.time.moments
     starts = _starts(labels.time, period, source)
-    known_at = _known_at(labels, starts, period, source=source, dropped=dropped, where=where)
-    key = {SERIES: labels.series, TIME: starts, KNOWN_AT: known_at}
-    values = {name: column.values for name, column in numbers.items()}
-    kept = pl.DataFrame(key | values).filter(~dropped)
-    # Without a time of publication rows of one period are no revisions of each other, whatever their own ends.
-    rows = last_of_each_key(kept, KEY if labels.published is not None else (SERIES, TIME))
-    told = replace(labels.time, moments=labels.time.moments.filter(~dropped))
-    refuse_contradictions(kept, told, rows.height, period, source)
-    refuse_rarer_rows(rows, period, source)
-    return SourceRows(rows=rows, duplicates=kept.height - rows.height, dropped=int(dropped.sum()))
+    columns = {TIME: starts.alias(TIME)}
+    if labels.series is not None:
+        columns = {SERIES: labels.series.alias(SERIES)} | columns
+    if labels.published is not None:
+        # Without a time of publication rows of one period are no revisions of each other, whatever their own ends.
+        ends = _ends(moments, starts, period, source)
+        known_at = _published(labels.published, ends, source=source, dropped=dropped, where=where)
+        columns[KNOWN_AT] = known_at.alias(KNOWN_AT)
+    elif starts is not moments:
+        columns[_OWN_TIME] = moments
+    return _Judged(columns | {name: column.values for name, column in numbers.items()}, labels.time, dropped)
+
+
+def _arrange(columns: dict[str, pl.Series], places: pl.Series, period: Frequency, source: Source) -> pl.DataFrame:
+    """Return the rows at some places under the row contract; takes the columns away, so that each can be freed."""
+    names = list(columns)
+    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+        taken = threads.map(lambda name: columns.pop(name).rechunk().gather(places), names)
+        chosen = dict(zip(names, taken, strict=True))
+    if KNOWN_AT not in chosen:
+        ends = _ends(chosen.pop(_OWN_TIME, chosen[TIME]), chosen[TIME], period, source)
+        chosen[KNOWN_AT] = ends + parse_duration(source.availability.lag)
+    series = pl.col(SERIES).cast(pl.String) if SERIES in chosen else pl.lit(source.name).alias(SERIES)
+    return pl.DataFrame(chosen).select(series, TIME, KNOWN_AT, pl.exclude(KEY))
 
 
 @dataclass(frozen=True)
 class _Labels:
-    series: pl.Series
+    series: pl.Series | None
     time: Moments
     published: Moments | None
     faults: tuple[Fault, ...]
@@ -122,10 +184,10 @@ class _Labels:
 def _read_labels(source: Source, data: pl.DataFrame, time: str, column: str | None, where: Where) -> _Labels:
     times = read_moments(data[time], source, where)
     faults = [_unread_times(data[time], times, source)]
-    series = pl.Series([source.name]).new_from_index(0, data.height)
+    series = None
     if column is not None:
-        series = data[column].cast(pl.String)
-        faults.append(Fault(column, series.fill_null("") == "", lambda _: "the row names no series"))
+        series = data[column] if data[column].dtype == pl.Categorical else data[column].cast(pl.String)
+        faults.append(Fault(column, (series == "").fill_null(value=True), lambda _: "the row names no series"))
     published = None
     if source.availability.column is not None:
         published = read_moments(data[source.availability.column], source, where)
@@ -165,24 +227,20 @@ def _starts(times: Moments, period: Frequency, source: Source) -> pl.Series:
     return period_starts(moments, period, source.time_zone)
 
 
-def _ends(times: Moments, starts: pl.Series, period: Frequency, source: Source) -> pl.Series:
+def _ends(times: pl.Series, starts: pl.Series, period: Frequency, source: Source) -> pl.Series:
     """Return when each row's own period has ended; never before the period that its time is rounded down to."""
     ends = period_ends(starts, period, source.time_zone)
-    if source.time_label == "PeriodEnd":
+    if source.time_label == "PeriodEnd" or times is starts:
         return ends
-    within = (times.moments != starts).fill_null(value=False)
-    own = one_period_later(times.moments.filter(within), period, source.time_zone)
+    within = (times != starts).fill_null(value=False)
+    own = one_period_later(times.filter(within), period, source.time_zone)
     return ends.scatter(within.arg_true(), own) if within.any() else ends
 
 
-def _known_at(
-    labels: _Labels, starts: pl.Series, period: Frequency, *, source: Source, dropped: pl.Series, where: Where
-) -> pl.Series:
-    ends = _ends(labels.time, starts, period, source)
-    if labels.published is None:
-        return ends + parse_duration(source.availability.lag)
-    known_at = labels.published.moments
-    dates = labels.published.is_date
+def _published(published: Moments, ends: pl.Series, *, source: Source, dropped: pl.Series, where: Where) -> pl.Series:
+    """Return when each row was published; raise DataError for a row that was so before its period had ended."""
+    known_at = published.moments
+    dates = published.is_date
     if dates.any():
         day_ends = period_ends(known_at.filter(dates), DAY, source.time_zone)
         known_at = known_at.clone().scatter(dates.arg_true(), day_ends)

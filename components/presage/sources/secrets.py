@@ -47,6 +47,4 @@ def secret_value(values: Mapping[str, str], reference: SecretRef, key: str) -> s
     for name, value in values.items():
         if name.lower() == key.lower():
             return value
-    raise JobError(
-        f"secret {reference.name!r}: it has no key {key!r}.", f"Set {reference.prefix}{key.upper()}."
-    )
+    raise JobError(f"secret {reference.name!r}: it has no key {key!r}.", f"Set {reference.prefix}{key.upper()}.")

@@ -179,7 +179,7 @@ def _refuse_mixture(text: pl.Series, without: pl.Series, zoned: pl.Series, sourc
 
 
 def _from_days(days: pl.Series, zone: str) -> Moments:
-    possible = _only(days, days.is_between(date(1000, 1, 2), date(2999, 12, 30)))
+    possible = _within(days, date(1000, 1, 2), date(2999, 12, 30))
     moments = day_starts(possible, zone)
     return Moments(moments, moments.is_not_null())
 
@@ -199,20 +199,31 @@ def _from_clock(clock: pl.Series, source: Source, where: Where) -> Moments:
     return _moments(zoned.dt.convert_time_zone("UTC"))
 
 
-def _from_numbers(cells: pl.Series, unit: TimeUnit) -> Moments:
+def possible_counts(unit: TimeUnit) -> tuple[int, int]:
+    """Return the least and the greatest number of a unit since 1970-01-01 that is a time."""
     per_second = _PER_SECOND[unit]
     low = max(int(_EARLIEST.timestamp()) * per_second, _SMALLEST)
-    high = min(int(_LATEST.timestamp()) * per_second, -_SMALLEST - 1)
+    return low, min(int(_LATEST.timestamp()) * per_second, -_SMALLEST - 1)
+
+
+def _from_numbers(cells: pl.Series, unit: TimeUnit) -> Moments:
+    per_second = _PER_SECOND[unit]
+    low, high = possible_counts(unit)
     whole = cells.cast(pl.Int64, strict=False)
     if not cells.dtype.is_float() and whole.null_count() == cells.null_count():
-        whole = _only(whole, whole.is_between(low, high))
+        whole = _within(whole, low, high)
         micro = whole * (1_000_000 // per_second) if per_second <= 1_000_000 else whole // (per_second // 1_000_000)
     else:
         real = cells.cast(pl.Float64, strict=False)
-        micro = (_only(real, real.is_between(low, high)) * (1_000_000 / per_second)).round()
+        micro = (_within(real, low, high) * (1_000_000 / per_second)).round()
     return _moments(micro.cast(pl.Int64).cast(TIMESTAMP))
 
 
 def _moments(moments: pl.Series) -> Moments:
-    possible = moments.is_between(_EARLIEST, _LATEST)
-    return Moments(_only(moments, possible), possible & False)
+    return Moments(_within(moments, _EARLIEST, _LATEST), pl.repeat(value=False, n=moments.len(), eager=True))
+
+
+def _within(values: pl.Series, low: int | date, high: int | date) -> pl.Series:
+    """Return values with null in place of those that are not between two bounds."""
+    inside = values.is_between(low, high)
+    return values if inside.all() else _only(values, inside)

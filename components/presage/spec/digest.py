@@ -81,7 +81,10 @@ def _location(source: Source) -> dict[str, Literal[True] | set[str]]:
 def _canonical(spec: PredictionJobSpec) -> dict[str, JsonValue]:
     content: dict[str, JsonValue] = spec.model_dump(mode="json", by_alias=True)
     content["models"] = [
-        {"name": model.name, "parameters": model.settings.model_dump(mode="json")} for model in spec.models
+        {"name": model.name, "parameters": model.settings.model_dump(mode="json")}
+        | ({"search": model.search.model_dump(mode="json", by_alias=True)} if model.search else {})
+        | ({"scope": model.scope} if model.scope != "Auto" else {})
+        for model in spec.models
     ]
     return content
 

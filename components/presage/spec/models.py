@@ -97,9 +97,9 @@ class RidgeParameters(SpecModel):
 class ElasticNetParameters(SpecModel):
     """Parameters of `elastic_net`, under scikit-learn's own names; features and outcomes are standardised."""
 
-    alpha: Annotated[float, Field(ge=0)] = 0.01
+    alpha: Annotated[float, Field(gt=0)] = 0.01
     """Weight of the penalty."""
-    l1_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+    l1_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the L1 penalty in it."""
 
 
@@ -115,8 +115,8 @@ class RandomForestParameters(SpecModel):
 
     n_estimators: Annotated[int, Field(ge=1, le=10000)] = 100
     """Trees."""
-    max_depth: Annotated[int, Field(ge=1, le=64)] | None = 8
-    """Levels of a tree; null for no limit."""
+    max_depth: Annotated[int, Field(ge=1, le=64)] = 8
+    """Levels of a tree."""
     min_samples_leaf: Annotated[int, Field(ge=1, le=1000000)] = 10
     """Least rows in a leaf."""
     max_features: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -128,8 +128,8 @@ class HistGradientBoostingParameters(SpecModel):
 
     max_iter: Annotated[int, Field(ge=1, le=10000)] = 200
     """Trees."""
-    max_depth: Annotated[int, Field(ge=1, le=64)] | None = 3
-    """Levels of a tree; null for no limit."""
+    max_depth: Annotated[int, Field(ge=1, le=64)] = 3
+    """Levels of a tree."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Share of each tree that is added."""
     min_samples_leaf: Annotated[int, Field(ge=1, le=1000000)] = 20
@@ -190,10 +190,10 @@ class AutoARIMAParameters(SpecModel):
 class AutoETSParameters(SpecModel):
     """Parameters of `auto_ets`, under statsforecast's own names."""
 
-    model: Annotated[str, Field(pattern=r"^[AMNZ]{3}$", max_length=3)] = "ZZN"
+    model: Annotated[str, Field(pattern=r"^(A[NAZ][NAZ]|[MZ][NAZ][NAMZ]|[MZ]M[NMZ])$", max_length=3)] = "ZZN"
     """Error, trend and season: A additive, M multiplicative, N none, Z chosen by the corrected Akaike criterion."""
     damped: bool | None = None
-    """Whether the trend is damped; null for a choice by the criterion."""
+    """Whether the trend is damped; default: as the criterion chooses."""
 
 
 class XGBoostParameters(SpecModel):
@@ -346,6 +346,12 @@ class Model(SpecModel):
         """The parameters as the forecaster's own frozen type."""
         return PARAMETERS[self.name].model_validate(self.parameters, strict=True, by_alias=False, by_name=True)
 
+    @property
+    def whole_parameters(self) -> frozenset[str]:
+        """The parameters that are whole numbers."""
+        fields = PARAMETERS[self.name].model_fields
+        return frozenset(name for name, field in fields.items() if type(field.default) is int)
+
     @model_validator(mode="after")
     def _parameters_fit_the_forecaster(self) -> Model:
         try:
@@ -353,3 +359,36 @@ class Model(SpecModel):
         except ValidationError as error:
             raise PydanticCustomError("parameters", "parameters of {name}", {"name": self.name}) from error
         return self
+
+    @model_validator(mode="after")
+    def _search_fits_the_forecaster(self) -> Model:
+        if self.search is None:
+            return self
+        names = () if self.name in (*BASELINE_NAMES, *COMBINATION_NAMES) else tuple(PARAMETERS[self.name].model_fields)
+        for name, values in self.search.parameters.items():
+            if name not in names:
+                allowed = f"{name!r} is none of the parameters of {self.name} that can be searched"
+                raise _search_fault(f"{allowed}: {', '.join(names) or 'it has none'}")
+            if name in self.parameters:
+                raise _search_fault(f"{name} is given in parameters as well; it is either given or searched")
+            self._check_values(name, values)
+        return self
+
+    def _check_values(self, name: str, values: SearchRange) -> None:
+        ends = tuple(end for end in (values.low, values.high) if end is not None)
+        whole = name in self.whole_parameters
+        for value in (*values.choices, *ends):
+            tried = int(value) if whole and isinstance(value, float) and value.is_integer() else value
+            try:
+                PARAMETERS[self.name].model_validate(
+                    {**self.parameters, name: tried}, strict=True, by_alias=False, by_name=True
+                )
+            except ValidationError as error:
+                reason = error.errors(include_url=False)[0]["msg"]
+                raise _search_fault(
+                    f"{name} of {self.name} cannot be {value}: {reason[:1].lower()}{reason[1:]}"
+                ) from error
+
+
+def _search_fault(reason: str) -> PydanticCustomError:
+    return PydanticCustomError("field", "{reason}", {"field": "search", "reason": reason})

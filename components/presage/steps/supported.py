@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from presage.errors import NotSupportedError
 from presage.spec.job import PredictionJob
-from presage.spec.models import BASELINE_NAMES
+from presage.spec.models import BASELINE_NAMES, COMBINATION_NAMES
+from presage.steps.sink import require_sinks
 
 
 def require_supported(job: PredictionJob) -> None:
     """Raise NotSupportedError for the first thing that a job asks for and a run would leave undone."""
-    if job.spec.task != "Forecast":
-        raise NotSupportedError(
-            f"spec.task: found {job.spec.task}, and this version runs Forecast only.",
-            "Set spec.task to Forecast, or leave it out.",
-        )
     candidates = {model.name for model in job.spec.models}.difference(BASELINE_NAMES)
-    if candidates == {"mean_combination"}:
+    if candidates and candidates <= set(COMBINATION_NAMES):
         raise NotSupportedError(
-            "spec.models: mean_combination has nothing to combine: there is no forecaster but baselines beside it.",
+            f"spec.models: {min(candidates)} has nothing to combine: there is no forecaster but baselines beside it.",
             "List the forecasters to combine, such as ridge and xgboost.",
         )
-    if job.spec.sinks:
+    if job.spec.is_tabular and job.spec.sinks:
         raise NotSupportedError(
-            "spec.sinks: this version keeps results under --workdir only.",
-            "Leave spec.sinks out; `presage forecast --out FILE.parquet` writes forecasts elsewhere.",
+            f"spec.sinks: this version writes no results of task {job.spec.task} elsewhere.",
+            "Leave spec.sinks out; `presage forecast --out FILE.parquet` writes predictions to a file.",
         )
+    require_sinks(job)

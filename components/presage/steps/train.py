@@ -10,19 +10,29 @@ from pathlib import Path
 import numpy as np
 
 from presage.evaluation.backtest import BackTest
-from presage.evaluation.contenders import Contender, contenders, final_fit, training_window
-from presage.evaluation.intervals import calibrate
+from presage.evaluation.contenders import Contender, contenders
+from presage.evaluation.final_fit import final_fit, training_window
+from presage.evaluation.intervals import calibrate_all
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
 from presage.evaluation.trials import Trial, merge
 from presage.evaluation.walk_forward import back_test
 from presage.features.config import from_json
-from presage.frame import Frame
-from presage.models.bundle import Bundle, ConformalState, write_bundle
+from presage.frame import Panel
+from presage.models.bundle import (
+    PANEL_VERSION,
+    VERSION,
+    Bundle,
+    BundleSeries,
+    ConformalState,
+    share_files,
+    write_bundle,
+)
 from presage.models.contract import Task
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.steps.ingest import Ingested
+from presage.steps.select import Built
 from presage.steps.workdir import BUNDLE, FEATURES
 from presage.tasks import Engine
 
@@ -44,7 +54,7 @@ class Trained:
 
 def train(
     job: PredictionJob,
-    frame: Frame,
+    built: Built,
     ingested: Ingested,
     *,
     season: int,
@@ -58,7 +68,7 @@ def train(
 
     Args:
         job: The job.
-        frame: The target's frame.
+        built: The series of the target.
         ingested: What the sources gave.
         season: Bars in a season.
         history: Configurations that the job tried before.
@@ -71,7 +81,8 @@ def train(
         DataError: There is too little to train or to judge on.
     """
     config = from_json((directory / FEATURES).read_text())
-    tested = back_test(frame, job.spec, season=season, engine=engine)
+    panel = built.panel
+    tested = back_test(panel, job.spec, season=season, engine=engine)
     target = job.spec.target
     scorecard, trials = judge(
         tested,
@@ -83,11 +94,15 @@ def train(
         config=config,
         unit=job.spec.source(target.source).units.get(target.column, ""),
         season=season,
+        left_out=built.left_out,
     )
-    champion = _contender(job, frame, scorecard.verdict.champion, season)
-    forecaster = final_fit(frame, job.spec, champion, season=season, config=config)
-    window = training_window(frame, job.spec.evaluation)
+    champion = _contender(job, panel, scorecard.verdict.champion, season)
+    forecasters = final_fit(panel, job.spec, champion, season=season, config=config, tested=tested)
+    window = training_window(panel, job.spec.evaluation)
+    states = _conformal(job, tested, champion.name)
+    many = len(panel) > 1
     bundle = Bundle(
+        version=PANEL_VERSION if many else VERSION,
         job=job.metadata.name,
         namespace=job.metadata.namespace,
         spec_digest=spec_digest(job),
@@ -98,31 +113,39 @@ def train(
         horizon=target.horizon,
         season=season,
         frequency=job.spec.frequency,
-        train_start=_moment(window.time[0]),
-        train_end=_moment(window.time[-1]),
-        conformal=_conformal(job, tested, champion.name),
+        train_start=_moment(window.dates[0]),
+        train_end=_moment(window.dates[-1]),
+        conformal=ConformalState() if many else states[panel.names[0]],
+        panel=tuple(BundleSeries(name=name, conformal=states[name]) for name in forecasters) if many else (),
         created_at=now,
     )
-    write_bundle(directory / BUNDLE, bundle, forecaster.dump())
+    write_bundle(directory / BUNDLE, bundle, share_files([forecaster.dump() for forecaster in forecasters.values()]))
     return Trained(back_test=tested, scorecard=scorecard, trials=merge(history, trials))
 
 
-def _contender(job: PredictionJob, frame: Frame, name: str, season: int) -> Contender:
+def _contender(job: PredictionJob, panel: Panel, name: str, season: int) -> Contender:
     task = Task(job.spec.target.transform, job.spec.target.horizon, season, job.spec.seed)
-    return next(one for one in contenders(job.spec, task, frame.level) if one.name == name)
+    return next(one for one in contenders(job.spec, task, panel) if one.name == name)
 
 
-def _conformal(job: PredictionJob, tested: BackTest, champion: str) -> ConformalState:
-    _, state = calibrate(
-        tested.frame,
-        tested.rows,
-        tested.forecasts[champion].mean,
+def _conformal(job: PredictionJob, tested: BackTest, champion: str) -> dict[str, ConformalState]:
+    """Return the state of each series' intervals after everything that is known of it, by its name."""
+    parts = [tested.of(place) for place in range(len(tested.panel))]
+    walked = [part for part in parts if len(part.rows)]
+    _, states = calibrate_all(
+        [(part.frame, part.rows, part.forecasts[champion].mean) for part in walked],
         transform=job.spec.target.transform,
         probabilities=tested.probabilities,
         intervals=job.spec.evaluation.intervals,
         minimum=job.spec.target.minimum,
     )
-    return ConformalState(probabilities=state.probabilities, offsets=state.offsets, minimum=state.minimum)
+    empty = {name: ConformalState() for name in tested.panel.names}
+    return empty | {
+        part.panel.names[0]: ConformalState(
+            probabilities=state.probabilities, offsets=state.offsets, minimum=state.minimum
+        )
+        for part, state in zip(walked, states, strict=True)
+    }
 
 
 def _moment(time: np.datetime64) -> datetime:

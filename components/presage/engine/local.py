@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Generic
 
-from presage.errors import NotSupportedError, PresageError, WorkerLostError
-from presage.spec.operations import Engine as EngineSettings
-from presage.tasks import Engine, Found, Given, single_threaded, single_threaded_environment
-
-__all__ = ["Engine", "LocalEngine", "Progress", "local_engine"]
+from presage.engine.answer import Answer, answer, portable, unpacked
+from presage.errors import WorkerLostError
+from presage.tasks import Found, Given, single_threaded, single_threaded_environment
 
 Progress = Callable[[int, int], None]
 
@@ -60,16 +55,6 @@ class LocalEngine:
         return tuple(found[number] for number in range(len(todo)))
 
 
-def local_engine(settings: EngineSettings, on_progress: Progress | None = None) -> LocalEngine:
-    """Return the engine that a job asks for; raises NotSupportedError for Spark and Dask."""
-    if settings.type != "local":
-        raise NotSupportedError(
-            f"spec.engine.type: found {settings.type!r}, and this version runs tasks in local processes only.",
-            "Leave spec.engine.type out or set it to local; spec.engine.workers says how many tasks run at a time.",
-        )
-    return LocalEngine(settings.workers, on_progress)
-
-
 def _here(function: Callable[[Given], Found], tasks: tuple[Given, ...]) -> Generator[tuple[int, Found], None, None]:
     with single_threaded():
         for number, task in enumerate(tasks):
@@ -101,14 +86,6 @@ def _apart(
             worker.kill()
 
 
-@dataclass(frozen=True)
-class _Answer(Generic[Found]):
-    """What came of a task: results holds the one result, unless there was an error."""
-
-    results: tuple[Found, ...]
-    error: Exception | None
-
-
 class _Worker(Generic[Given, Found]):
     """A process that runs one task after the other."""
 
@@ -133,12 +110,10 @@ class _Worker(Generic[Given, Found]):
 
     def result(self) -> Found:
         try:
-            answer: _Answer[Found] = self.connection.recv()
+            came: Answer[Found] = self.connection.recv()
         except (EOFError, ConnectionResetError) as error:
             raise self._lost() from error
-        if answer.error is not None:
-            raise answer.error
-        return answer.results[0]
+        return unpacked(came)
 
     def kill(self) -> None:
         if self._process.pid is not None:
@@ -166,19 +141,18 @@ def _deaf_to_interruption() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection[_Answer[Found], Given], function: Callable[[Given], Found]) -> None:
+def _serve(connection: Connection[Answer[Found], Given], function: Callable[[Given], Found]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             task = connection.recv()
         except EOFError:
             return
+        came = answer(function, task)
         try:
-            with single_threaded():
-                answer = _Answer((function(task),), None)
-            connection.send(answer)
-        except Exception as error:  # noqa: BLE001  # whatever a task raises is raised again in the parent
-            connection.send(_Answer((), _portable(error)))
+            connection.send(came)
+        except Exception as error:  # noqa: BLE001  # a result's own pickling may raise anything
+            connection.send(Answer((), portable(error)))
 
 
 def _end_with_parent() -> None:
@@ -186,14 +160,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         signal.raise_signal(signal.SIGKILL)
-
-
-def _portable(error: Exception) -> Exception:
-    """Return the error, or one that says the same where it would not survive the way to the parent."""
-    if not isinstance(error, PresageError):
-        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-    try:
-        ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:  # noqa: BLE001  # an error's own pickling may raise anything
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

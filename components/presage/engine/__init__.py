@@ -1,0 +1,23 @@
+"""What runs tasks: processes of this machine, Spark or Dask; the result is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from presage.engine.cluster import ClusterEngine
+from presage.engine.local import LocalEngine, Progress
+from presage.spec.operations import Engine as EngineSettings
+from presage.tasks import Engine
+
+__all__ = ["ClusterEngine", "Engine", "LocalEngine", "Progress", "engine_for"]
+
+
+@contextmanager
+def engine_for(settings: EngineSettings, on_progress: Progress | None = None) -> Iterator[Engine]:
+    """Give the engine that a job asks for; a cluster is reached at the first task and left at the end of the block."""
+    if settings.type == "local":
+        yield LocalEngine(settings.workers, on_progress)
+        return
+    with ClusterEngine(settings.type, settings.workers, settings.address, on_progress) as engine:
+        yield engine

@@ -1,0 +1,1 @@
+"""Where a job's results also go: tables of relational databases, and Parquet files."""

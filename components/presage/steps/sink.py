@@ -1,0 +1,150 @@
+"""The last step: results to where the job also wants them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import polars as pl
+
+from presage.errors import JobError, NotSupportedError, PresageError
+from presage.frame import Panel, to_table
+from presage.lake.tables import Lake
+from presage.sinks.tables import Data, SinkTable, ds_y_symbol, native
+from presage.sinks.write import check_sink, write_sink
+from presage.sources.secrets import environment_secret
+from presage.spec.job import PredictionJob
+from presage.spec.operations import Sink
+from presage.spec.sources import SecretRef
+from presage.steps.ingest import Ingested
+from presage.steps.workdir import job_key
+
+Results: TypeAlias = Mapping[str, pl.DataFrame]
+"""Tables of one kind of data as the lake holds them, whole, by name: for raw rows and bars the source's."""
+
+_BY_SOURCE = frozenset({"raw", "bars"})
+_SHAPED = frozenset({"bars", "frames"})
+_FILE_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
+
+
+def require_sinks(job: PredictionJob) -> None:
+    """Raise what is wrong with a job's sinks that can be told before anything is read.
+
+    Raises:
+        JobError: An address or a table's name is none, or two sinks would write the same table.
+        MissingExtraError: What a sink needs is not installed.
+        NotSupportedError: This version cannot write what a sink asks for.
+    """
+    taken: dict[tuple[str, str], str] = {}
+    for number, sink in enumerate(job.spec.sinks):
+        place = f"spec.sinks[{number}]"
+        if sink.data == "grades":
+            raise NotSupportedError(
+                f"{place}.data: this version grades no forecasts.",
+                "Set it to forecasts, raw, bars or frames, or leave the sink out.",
+            )
+        if sink.layout == "DsYSymbol" and sink.data not in _SHAPED:
+            raise NotSupportedError(
+                f"{place}.layout: DsYSymbol is for bars and frames, not for {sink.data}.", "Set it to Native."
+            )
+        if sink.table is not None and not _FILE_NAME.fullmatch(sink.table):
+            raise JobError(
+                f"{place}.table: {sink.table!r} cannot be a name.", "Use no slashes, and no full stop at the start."
+            )
+        check_sink(sink)
+        where = (sink.sql.uri if sink.sql is not None else sink.files.uri if sink.files is not None else "").rstrip("/")
+        other = taken.setdefault((where, _table_name(job, sink)), sink.name)
+        if other != sink.name:
+            raise JobError(
+                f"{place}: it would write the same table as sink {other!r}.", "Set `table` of one of them to another."
+            )
+
+
+def sink_results(
+    job: PredictionJob, lake: Lake, ingested: Ingested, panel: Panel
+) -> Mapping[Data, Callable[[], Results]]:
+    """Return what gives each kind of a run's results, as `write_sinks` wants it: whole, as the lake holds it."""
+    target = job.spec.target.source
+
+    def forecasts() -> Results:
+        version = lake.current(f"forecasts/{job_key(job)}")
+        return {} if version is None else {target: lake.read(version)}
+
+    return {
+        "raw": lambda: {name: lake.read(version) for name, version in ingested.tables.items()},
+        "bars": lambda: {name: bars.rows for name, bars in ingested.bars.items()},
+        "frames": lambda: {target: to_table(panel)},
+        "forecasts": forecasts,
+    }
+
+
+def write_sinks(
+    job: PredictionJob,
+    results: Mapping[Data, Callable[[], Results]],
+    *,
+    base: Path,
+    secret: Callable[[SecretRef], Mapping[str, str]] = environment_secret,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Write a run's results to all sinks of a job.
+
+    A sink that fails does not keep the others from being written. Because each is given what the lake holds, the next
+    run writes what this one could not.
+
+    Args:
+        job: The job.
+        results: By kind of data, what gives it, which is called only where a sink wants it. A sink whose data is not
+            there is left as it is.
+        base: Folder that relative paths start from.
+        secret: Gives the keys and values of a secret.
+        sleep: Waits for so many seconds.
+
+    Raises:
+        PresageError: A sink failed: the first one that a repeat does not help, else the first one.
+    """
+    wanted = {sink.data for sink in job.spec.sinks}
+    given = {data: result() for data, result in results.items() if data in wanted}
+    failures: list[PresageError] = []
+    for sink in job.spec.sinks:
+        try:
+            tables = sink_tables(job, sink, given)
+            if tables:
+                write_sink(sink, tables, base=base, secret=secret, sleep=sleep)
+        except PresageError as error:
+            failures.append(error)
+    if failures:
+        first = next((failure for failure in failures if not failure.retry), failures[0])
+        others = len(failures) - 1
+        if not others:
+            raise first
+        more = f" {others} more {'sink' if others == 1 else 'sinks'} failed too."
+        raise type(first)(first.what + more, first.remedy) from first
+
+
+def sink_tables(job: PredictionJob, sink: Sink, results: Mapping[Data, Results]) -> tuple[SinkTable, ...]:
+    """Return the tables that a sink is to hold.
+
+    A table has the sink's `table` for its name, else the job's name and the data's, such as `btc_daily_forecasts`. Raw
+    rows and bars of a job of several sources have a table a source, whose name ends in the source's.
+
+    Raises:
+        DataError: A number is infinite.
+    """
+    if sink.data == "grades":
+        return ()
+    parts = results.get(sink.data, {})
+    name = _table_name(job, sink)
+    if sink.layout == "DsYSymbol":
+        target = job.spec.target
+        shaped = [rows for source, rows in parts.items() if sink.data == "frames" or source == target.source]
+        return (ds_y_symbol(name, sink.data, shaped, target.column),) if shaped else ()
+    if sink.data in _BY_SOURCE and len(job.spec.sources) > 1:
+        return tuple(native(f"{name}_{source}", sink.data, [rows]) for source, rows in parts.items())
+    return (native(name, sink.data, list(parts.values())),) if parts else ()
+
+
+def _table_name(job: PredictionJob, sink: Sink) -> str:
+    return sink.table or re.sub(r"[^A-Za-z0-9_]", "_", f"{job.metadata.name}_{sink.data}")

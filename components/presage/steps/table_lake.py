@@ -1,0 +1,109 @@
+"""What a job over rows has in the lake: the rows of its source, and the predictions that were issued for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from presage.errors import DataError
+from presage.evaluation.scorecard import SourceSummary
+from presage.frame import TIME
+from presage.lake.tables import Lake, TableVersion
+from presage.sources.contract import Request
+from presage.spec.base import parse_frequency
+from presage.spec.job import PredictionJob
+from presage.steps.promote import Champion
+from presage.steps.reading import raw_table
+from presage.steps.workdir import job_key
+from presage.tabular.design import Design
+from presage.tabular.held import first_published, keep_rows
+from presage.tabular.observations import Observations, observe
+from presage.tabular.predictions import RowForecast, prediction_table
+from presage.tabular.rows import ROW, Kind, kinds_of, read_table
+
+
+@dataclass(frozen=True)
+class IngestedRows:
+    """What a run knows of its source.
+
+    Attributes:
+        version: Version of its table in the lake.
+        observations: Its rows as they stand now.
+        summary: What it gave.
+    """
+
+    version: TableVersion
+    observations: Observations
+    summary: SourceSummary
+
+
+def ingest_rows(
+    job: PredictionJob, lake: Lake, *, base: Path, now: datetime, design: Design | None = None
+) -> IngestedRows:
+    """Read the target's source, keep its rows in the lake, and return what is known at `now`.
+
+    Args:
+        job: The job.
+        lake: The lake.
+        base: Folder that relative paths start from.
+        now: When the rows are got, UTC; later rows are left out.
+        design: What a fitted model reads: its columns are kept, as what they held, and what tells the outcome may be
+            missing. None to tell columns from their cells.
+
+    Raises:
+        DataError: The source's data cannot be used as declared, or no row is as old as `now`.
+        LakeConflictError: Others kept writing to the table.
+        StorageError: The lake cannot be written to.
+    """
+    target = job.spec.target
+    source = job.spec.source(target.source)
+    request = Request(base=base, frequency=parse_frequency(job.spec.frequency), end=now)
+    telling: dict[str, Kind] = dict.fromkeys(filter(None, (target.column, target.relative_to)), "number")
+    given = read_table(
+        source,
+        request,
+        target=target.column,
+        kinds=None if design is None else telling | design.kinds,
+        may_lack=() if design is None else set(telling).difference(design.kinds),
+    )
+    columns = [*kinds_of(given.rows), f"rows of {target.column}"]
+    version = keep_rows(lake, raw_table(job, source, columns), given.rows, target=target.column, ingested_at=now)
+    rows = first_published(lake.read(version), target.column)
+    observations = observe(rows, job.spec, now)
+    if not len(observations):
+        raise DataError(
+            f"source {source.name!r}: its first row is of {rows[TIME][0]:%Y-%m-%dT%H:%MZ}, after "
+            f"{now:%Y-%m-%dT%H:%MZ}.",
+            "Give rows of the past, or a later --as-of.",
+        )
+    summary = SourceSummary(
+        name=source.name,
+        rows=len(observations),
+        start=observations.table[TIME][0],
+        end=observations.table[TIME][-1],
+        gaps=0,
+        filled=0,
+        duplicates=given.repeated,
+        dropped=given.dropped,
+        lag=source.availability.lag,
+        revised=source.availability.revised,
+        units=source.units,
+        digest=observations.digest,
+    )
+    return IngestedRows(version=version, observations=observations, summary=summary)
+
+
+def keep_predictions(lake: Lake, job: PredictionJob, forecast: RowForecast, champion: Champion) -> None:
+    """Append predictions to the lake; those that a model issued for a row before stay as they were."""
+    lake.append_unique(
+        f"predictions/{job_key(job)}",
+        prediction_table(forecast).with_columns(
+            pl.lit(champion.model).alias("model"),
+            pl.lit(champion.run).alias("run"),
+            pl.lit(champion.inputs).alias("inputs"),
+        ),
+        key=(ROW, "model", "inputs"),
+    )

@@ -1,0 +1,249 @@
+"""What each contender of a walk scored: a loss a period for the verdict, and metrics over all rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from scipy import stats
+
+from presage.errors import NotSupportedError
+from presage.evaluation.dependence import degrees_of_freedom, long_run_variance
+from presage.evaluation.metrics import displayed, hits, interval, measure
+from presage.evaluation.scorecard import (
+    ClassificationMetrics,
+    Contender,
+    Coverage,
+    FoldMetrics,
+    Metrics,
+    ReliabilityBin,
+)
+from presage.frame import FloatArray, IntArray, TimeArray
+from presage.spec.evaluation import Evaluation, Metric, Promotion
+from presage.tabular.metrics import (
+    brier_losses,
+    calibration_error,
+    clipped,
+    log_losses,
+    reliability,
+    roc_area,
+)
+from presage.tabular.search import row_losses
+from presage.tabular.walk import Predictions, Walk
+
+_NO_METRICS = Metrics(
+    mae=None,
+    rmse=None,
+    mape=None,
+    smape=None,
+    mase=None,
+    theil_u=None,
+    directional_accuracy=None,
+    pinball=None,
+    crps=None,
+    coverage=None,
+)
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The rows that count, with what came and what each contender lost.
+
+    Attributes:
+        metric: What the losses are.
+        outcome: (n,) what came.
+        place: (n,) place of each row's period, ascending.
+        period: (t,) datetime64[us], UTC, ascending; start of each period with scored rows.
+        fold: (t,) number of the fold of each period.
+        probabilities: (q,) probabilities of the quantiles.
+        predictions: By contender, baselines first, cut to these rows.
+        losses: (t,) mean loss of each contender over the rows of a period, finite.
+        overflowing: Candidates left out because their predictions are too large to be scored.
+    """
+
+    metric: Metric
+    outcome: FloatArray
+    place: IntArray
+    period: TimeArray
+    fold: IntArray
+    probabilities: FloatArray
+    predictions: Mapping[str, Predictions]
+    losses: Mapping[str, FloatArray]
+    overflowing: tuple[str, ...]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether probabilities are scored."""
+        return self.metric in ("LogLoss", "Brier")
+
+    def best_baseline(self) -> str:
+        """Return the baseline with the smallest mean loss; of equal ones, the first."""
+        names = [name for name, predictions in self.predictions.items() if predictions.baseline]
+        return min(names, key=lambda name: float(self.losses[name].mean()))
+
+
+def score_rows(walked: Walk, metric: Metric) -> ScoredRows:
+    """Return what every contender lost.
+
+    Trips of one day share its weather and its traffic: losses are averaged by period before anything is tested, so that
+    a busy day is not many days.
+
+    Raises:
+        DataError: The metric is not defined on the outcomes, as MAPE at 0.
+        NotSupportedError: The metric is MASE, which compares with a seasonal naive forecast.
+    """
+    if metric == "MASE":
+        raise NotSupportedError(
+            "spec.evaluation.metric: MASE divides by the error of a seasonal naive forecast, and rows have none.",
+            "Set it to MAE, RMSE, MAPE, sMAPE or CRPS.",
+        )
+    scored = walked.fold > 0
+    outcome = walked.outcome[scored]
+    period, place = np.unique(walked.period[scored], return_inverse=True)
+    fold = np.zeros(len(period), dtype=np.intp)
+    fold[place] = walked.fold[scored]
+    predictions: dict[str, Predictions] = {}
+    losses: dict[str, FloatArray] = {}
+    overflowing: list[str] = []
+    for name, whole in walked.predictions.items():
+        own = replace(whole, mean=whole.mean[scored], quantiles=whole.quantiles[scored])
+        loss = _by_period(row_losses(metric, outcome, own.mean, own.quantiles, walked.probabilities), place)
+        if own.baseline or np.isfinite(loss).all():
+            predictions[name], losses[name] = own, loss
+        else:
+            overflowing.append(name)
+    return ScoredRows(
+        metric=metric,
+        outcome=outcome,
+        place=place,
+        period=period,
+        fold=fold,
+        probabilities=walked.probabilities,
+        predictions=predictions,
+        losses=losses,
+        overflowing=tuple(overflowing),
+    )
+
+
+def contender_card(
+    scored: ScoredRows, name: str, superior: bool, evaluation: Evaluation, promotion: Promotion
+) -> Contender:
+    """Return the scorecard's entry of one contender."""
+    predictions, losses = scored.predictions[name], scored.losses[name]
+    benchmark = scored.losses[scored.best_baseline()]
+    loss = displayed(scored.metric, losses)
+    return Contender(
+        name=name,
+        baseline=predictions.baseline,
+        loss=loss,
+        skill=_skill(loss, displayed(scored.metric, benchmark)),
+        superior=superior,
+        metrics=_NO_METRICS if scored.classifies else _metrics(scored, predictions, promotion.coverage.level),
+        steps=(),
+        folds=tuple(_fold_metrics(scored, int(number), losses, benchmark) for number in np.unique(scored.fold)),
+        coverage=()
+        if scored.classifies
+        else tuple(
+            _cover(level, scored, predictions, promotion.coverage.confidence)
+            for level in sorted(evaluation.intervals.levels)
+        ),
+        importance=dict(predictions.importance),
+        classification=_classification(scored.outcome, predictions.mean) if scored.classifies else None,
+    )
+
+
+def clipped_sentences(scored: ScoredRows) -> tuple[str, ...]:
+    """Return, for each contender whose probabilities log loss does not take as they are, a sentence that says so."""
+    if scored.metric != "LogLoss":
+        return ()
+    counts = {name: int(clipped(one.mean).sum()) for name, one in scored.predictions.items()}
+    return tuple(
+        f"{found:,} of {len(scored.outcome):,} probabilities of {name} are so near to 0 or 1 that log loss takes them "
+        f"as a millionth from there."
+        for name, found in counts.items()
+        if found
+    )
+
+
+def moment(value: np.datetime64) -> datetime:
+    """Return a datetime64 in UTC as a datetime."""
+    naive: datetime = value.astype("datetime64[us]").item()
+    return naive.replace(tzinfo=UTC)
+
+
+def _by_period(losses: FloatArray, place: IntArray) -> FloatArray:
+    """Return (t,) the mean of the losses of each period."""
+    return np.asarray(np.bincount(place, weights=losses) / np.bincount(place), dtype=np.float64)
+
+
+def _metrics(scored: ScoredRows, predictions: Predictions, level: float) -> Metrics:
+    found = measure(
+        scored.outcome[:, None],
+        predictions.mean[:, None],
+        quantiles=predictions.quantiles[:, None, :],
+        probabilities=scored.probabilities,
+        level=scored.outcome,
+        scale=np.full(len(scored.outcome), np.nan),
+        coverage_level=level,
+    )
+    # A row has no level of its own before it, which these two compare with.
+    return found.model_copy(update={"theil_u": None, "directional_accuracy": None})
+
+
+def _classification(outcome: FloatArray, probability: FloatArray) -> ClassificationMetrics:
+    bins = reliability(outcome, probability)
+    return ClassificationMetrics(
+        log_loss=float(log_losses(outcome, probability).mean()),
+        brier=float(brier_losses(outcome, probability).mean()),
+        auc=roc_area(outcome, probability),
+        calibration_error=calibration_error(bins),
+        prevalence=float(outcome.mean()),
+        bins=tuple(ReliabilityBin(rows=one.rows, probability=one.probability, share=one.share) for one in bins),
+    )
+
+
+def _cover(level: float, scored: ScoredRows, predictions: Predictions, confidence: float) -> Coverage:
+    """Return what a central interval promised and held over all rows, with a band that allows for dependence.
+
+    As `presage.evaluation.coverage.cover` for a series of periods, each with the deviation of its hits from the nominal
+    coverage, times its rows over the mean number of rows: the ratio estimator of Cochran (Sampling Techniques, 3rd
+    edition, 1977, section 6.3). The band is never narrower than for rows that are independent of each other.
+    """
+    quantiles = predictions.quantiles[:, None, :]
+    inside = hits(level, scored.outcome[:, None], quantiles, scored.probabilities)[:, 0]
+    rows = np.bincount(scored.place)
+    deviation = (np.bincount(scored.place, weights=inside) - level * rows) / rows.mean()
+    tail = (1 - confidence) / 2
+    reach = max(
+        float(stats.norm.isf(tail)) * math.sqrt(level * (1 - level) / len(inside)),
+        float(stats.t.isf(tail, degrees_of_freedom(len(rows), 1)))
+        * math.sqrt(long_run_variance(deviation, 1) / len(rows)),
+    )
+    lower, upper = interval(level, scored.probabilities)
+    return Coverage(
+        level=level,
+        coverage=float(inside.mean()),
+        lower=max(0.0, level - reach),
+        upper=min(1.0, level + reach),
+        width=float((predictions.quantiles[:, upper] - predictions.quantiles[:, lower]).mean()),
+    )
+
+
+def _fold_metrics(scored: ScoredRows, number: int, losses: FloatArray, benchmark: FloatArray) -> FoldMetrics:
+    own = scored.fold == number
+    loss = displayed(scored.metric, losses[own])
+    return FoldMetrics(
+        fold=number,
+        start=moment(scored.period[own][0]),
+        end=moment(scored.period[own][-1]),
+        origins=int(own.sum()),
+        loss=loss,
+        skill=_skill(loss, displayed(scored.metric, benchmark[own])),
+    )
+
+
+def _skill(loss: float, benchmark: float) -> float | None:
+    return 1 - loss / benchmark if benchmark > 0 else None

@@ -1,0 +1,250 @@
+"""The walk-forward back-test of rows: categories, features and models are fitted inside each fold, then predict it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from presage.errors import DataError
+from presage.evaluation.contenders import Contender, seed_of
+from presage.evaluation.intervals import quantile_probabilities
+from presage.features.config import FeatureConfig
+from presage.frame import FloatArray, IntArray, TimeArray
+from presage.models.learners import Fitted, TableTask
+from presage.spec.job import PredictionJobSpec
+from presage.spec.models import BASELINE_NAMES, Model
+from presage.tabular.conformal import offsets_of, with_offsets
+from presage.tabular.design import Design, Inputs
+from presage.tabular.fits import (
+    Fitting,
+    Predicting,
+    Preparing,
+    fit,
+    predict_block,
+    prepare,
+    window_of,
+)
+from presage.tabular.folds import LEAST_CALIBRATION, RowFold, make_row_folds, periods_of
+from presage.tabular.observations import Observations
+from presage.tasks import Engine, single_threaded
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One contender's predictions at the rows of a walk.
+
+    Attributes:
+        name: Name of the contender.
+        baseline: Whether it is one of the baselines.
+        mean: (r,) float64; the expected value, or the probability of class 1.
+        quantiles: (r, q) float64; NaN in the fold that only calibrates; (r, 0) for a Classification.
+        importance: Mean share of each feature over the scored folds; empty where there is none.
+    """
+
+    name: str
+    baseline: bool
+    mean: FloatArray
+    quantiles: FloatArray
+    importance: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Predictions of all contenders for the same rows.
+
+    Attributes:
+        settled: Rows whose outcome is known now, in the order of time.
+        folds: The walk, the calibration fold first.
+        rows: (r,) places that were predicted, ascending; those of the calibration fold first.
+        fold: (r,) number of the fold of each.
+        period: (r,) datetime64[us], UTC; start of the period of the job's frequency.
+        probabilities: (q,) of the quantiles, ascending; none for a Classification.
+        predictions: By contender: baselines first, then candidates in the job's order.
+    """
+
+    settled: Observations
+    folds: tuple[RowFold, ...]
+    rows: IntArray
+    fold: IntArray
+    period: TimeArray
+    probabilities: FloatArray
+    predictions: Mapping[str, Predictions]
+
+    @property
+    def outcome(self) -> FloatArray:
+        """(r,) what came."""
+        return self.settled.outcome[self.rows]
+
+
+@dataclass(frozen=True)
+class Final:
+    """A contender fitted on all that is known now.
+
+    Attributes:
+        design: What makes its features.
+        config: Which of them it reads.
+        model: What was fitted, with the parameters that a search found.
+        fitted: The learner, dumped and loaded again.
+        offsets: (q,) what its quantiles add to a prediction; none for a Classification.
+        start: Time of the first training row.
+        end: Time of the last.
+    """
+
+    design: Design
+    config: FeatureConfig
+    model: Model
+    fitted: Fitted
+    offsets: FloatArray
+    start: np.datetime64
+    end: np.datetime64
+
+
+def table_task(spec: PredictionJobSpec) -> TableTask:
+    """Return the task of a job that predicts rows."""
+    if spec.task == "Forecast":
+        raise ValueError("a Forecast predicts bars")
+    return spec.task
+
+
+def entrants(spec: PredictionJobSpec) -> tuple[Contender, ...]:
+    """Return who predicts: the task's baseline, then the job's candidates in their order."""
+    always = Model(name="median" if spec.task == "Regression" else "prevalence")
+    candidates = [model for model in spec.models if model.name not in BASELINE_NAMES]
+    named = [Contender(always.name, always, baseline=True)]
+    for model in candidates:
+        before = sum(one.model.name == model.name for one in named)
+        named.append(Contender(f"{model.name}_{before + 1}" if before else model.name, model, baseline=False))
+    return tuple(named)
+
+
+def walk(observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, engine: Engine) -> Walk:
+    """Return every contender's predictions of the rows of the folds.
+
+    Args:
+        observations: All rows.
+        inputs: What features are made of.
+        spec: The job.
+        engine: What runs the selections (one a fold), then the fits (one a contender and fold).
+
+    Raises:
+        DataError: There are too few rows, or a contender cannot be fitted.
+    """
+    settled = observations.settled
+    folds = make_row_folds(settled, spec)
+    rows = np.arange(folds[0].test_start, folds[-1].test_stop)
+    task = table_task(spec)
+    blocks = [np.arange(fold.test_start, fold.test_stop) for fold in folds]
+    prepared = engine.map(
+        prepare,
+        [
+            Preparing(
+                settled.take(fold.training), settled.take(block), inputs, task, spec.selection, spec.seed, fold.number
+            )
+            for fold, block in zip(folds, blocks, strict=True)
+        ],
+    )
+    contenders = entrants(spec)
+    fits = engine.map(
+        predict_block,
+        [
+            Predicting(
+                window_of(one, settled.take(fold.training)),
+                one.block,
+                one.config.kept,
+                Fitting(contender, task, spec.evaluation, seed_of(spec.seed, contender.name, fold.number)),
+                fold.number,
+            )
+            for contender in contenders
+            for one, fold in zip(prepared, folds, strict=True)
+        ],
+    )
+    predictions = {}
+    for place, contender in enumerate(contenders):
+        own = fits[place * len(folds) : (place + 1) * len(folds)]
+        predictions[contender.name] = Predictions(
+            name=contender.name,
+            baseline=contender.baseline,
+            mean=np.concatenate([block.mean for block in own]),
+            quantiles=_quantiles(settled, folds, [block.mean for block in own], spec),
+            importance=_mean_shares([block.importance for block in own[1:]]),
+        )
+    return Walk(
+        settled=settled,
+        folds=folds,
+        rows=rows,
+        fold=np.repeat([fold.number for fold in folds], [len(block) for block in blocks]),
+        period=periods_of(settled.time[rows], spec),
+        probabilities=_probabilities(spec),
+        predictions=predictions,
+    )
+
+
+def fit_final(walked: Walk, inputs: Inputs, spec: PredictionJobSpec, contender: Contender) -> Final:
+    """Return a contender fitted on all that is known now; a Rolling job's on its newest `trainSize` rows.
+
+    Its intervals are those of the newest residuals of the walk.
+
+    Raises:
+        DataError: There are too few rows.
+    """
+    evaluation, task = spec.evaluation, table_task(spec)
+    size = evaluation.train_size if evaluation.window == "Rolling" else None
+    known = walked.settled.take(
+        np.arange(max(0, len(walked.settled) - (size or len(walked.settled))), len(walked.settled))
+    )
+    nothing = known.take(np.arange(0))
+    with single_threaded():
+        prepared = prepare(Preparing(known, nothing, inputs, task, spec.selection, spec.seed, "final"))
+        fitting = Fitting(contender, task, evaluation, seed_of(spec.seed, contender.name, "final"))
+        model, fitted = fit(window_of(prepared, known), fitting)
+    residual = walked.outcome - walked.predictions[contender.name].mean
+    return Final(
+        design=prepared.design,
+        config=prepared.config,
+        model=model,
+        fitted=fitted,
+        offsets=offsets_of(residual[-evaluation.intervals.window :], walked.probabilities),
+        start=known.time[0],
+        end=known.time[-1],
+    )
+
+
+def _probabilities(spec: PredictionJobSpec) -> FloatArray:
+    if spec.task == "Classification":
+        return np.empty(0)
+    return quantile_probabilities(spec.evaluation.intervals.levels)
+
+
+def _quantiles(
+    settled: Observations, folds: Sequence[RowFold], means: Sequence[FloatArray], spec: PredictionJobSpec
+) -> FloatArray:
+    """Return quantiles from the newest residuals of earlier blocks that were known at each block's cut-off.
+
+    Raises:
+        DataError: Fewer than 20 were known at one.
+    """
+    probabilities = _probabilities(spec)
+    parts = [np.full((len(means[0]), len(probabilities)), np.nan)]
+    start = folds[0].test_start
+    for place, fold in enumerate(folds[1:], start=1):
+        rows = slice(start, fold.test_start)
+        residual = settled.outcome[rows] - np.concatenate(means[:place])
+        known = residual[settled.known_at[rows] <= fold.cutoff]
+        if len(probabilities) and len(known) < LEAST_CALIBRATION:
+            raise DataError(
+                f"fold {fold.number}: {len(known)} residuals were known when it began, and intervals need "
+                f"{LEAST_CALIBRATION}.",
+                "Ask for fewer folds (spec.evaluation.folds) or a larger testSize: outcomes become known a lag later.",
+            )
+        offsets = offsets_of(known[-spec.evaluation.intervals.window :], probabilities)
+        parts.append(with_offsets(means[place], offsets, spec.target.minimum))
+    return np.concatenate(parts)
+
+
+def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean share of each feature over the folds that have shares, in the order of their first fold."""
+    held = [share for share in shares if share]
+    names = dict.fromkeys(name for share in held for name in share)
+    return {name: sum(share.get(name, 0.0) for share in held) / len(held) for name in names}

@@ -1,0 +1,103 @@
+"""Loopback web servers that answer as a test says, faults of the wire included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: its path and query unquoted, headers by small names."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer.
+
+    Attributes:
+        content: Its body.
+        status: Its status.
+        headers: Further headers.
+        length: Declared instead of the body's own length; -1 for none, so that the end of the connection ends the body.
+        pieces: Sent behind `content`, until the caller goes.
+        date: By the server's clock; empty for the right one.
+    """
+
+    content: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    pieces: Iterable[bytes] = ()
+    date: str = ""
+
+
+@dataclass
+class Site:
+    """A running server: its address, and what it was asked so far."""
+
+    url: str
+    asked: list[Asked] = field(default_factory=list)
+
+
+@contextmanager
+def site(answer: Callable[[Asked], Reply]) -> Iterator[Site]:
+    """Run a server on a free loopback port; each connection is for one answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(unquote(parts.path), dict(parse_qsl(parts.query)), headers)
+            state.asked.append(asked)
+            reply = answer(asked)
+            self.send_response_only(reply.status)
+            self.send_header("Date", reply.date or self.date_time_string())
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            if reply.length != -1:
+                self.send_header("Content-Length", str(len(reply.content) if reply.length is None else reply.length))
+            self.end_headers()
+            try:
+                self.wfile.write(reply.content)
+                for piece in reply.pieces:
+                    self.wfile.write(piece)
+            except OSError:
+                pass  # the caller has had enough
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        state = Site(f"http://127.0.0.1:{server.server_port}")
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def documents(contents: Mapping[str, bytes], media: str = "text/plain") -> Iterator[Site]:
+    """Serve documents by path; any other path is 404."""
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path not in contents:
+            return Reply(status=404)
+        return Reply(contents[asked.path], headers={"Content-Type": media})
+
+    with site(answer) as running:
+        yield running
