@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from commands import EXAMPLES, Ended, presage
 
@@ -81,3 +82,49 @@ def test_btc_monthly_has_too_few_months_for_a_verdict_and_says_so(shared_data: P
     assert card["evidence"]["effective"] < card["evidence"]["required"]
     assert card["champion"]["name"] == card["baseline"]["name"]
     assert any("revised" in caveat for caveat in card["caveats"])
+    assert {"random_forest", "hist_gradient_boosting", "lightgbm"} <= {one["name"] for one in card["contenders"]}
+
+
+@pytest.fixture(scope="module")
+def candles(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real one-minute candles as Parquet by year and month, under the exchange adapter's names of columns."""
+    folder = tmp_path_factory.mktemp("candles")
+    for file in sorted((shared_data / "bitfinex_1m").glob("bitfinex_*_1m_201[78].csv.gz")):
+        pair = file.name.split("_")[1]
+        time = pl.from_epoch("timestamp_ms", time_unit="ms").dt.cast_time_unit("us").dt.replace_time_zone("UTC")
+        rows = pl.read_csv(file.read_bytes()).select(
+            time.alias("time"),
+            pl.lit(f"{pair[:3]}/{pair[3:]}").alias("symbol"),
+            *("open", "high", "low", "close", "volume"),
+        )
+        for (month,), part in rows.group_by(pl.col("time").dt.truncate("1mo").alias("month"), maintain_order=True):
+            place = folder / f"year={month:%Y}" / f"month={month:%m}"
+            place.mkdir(parents=True, exist_ok=True)
+            # Some rows come twice, as they do where an export is repeated.
+            pl.concat([part, part.head(100)]).write_parquet(place / f"{pair}.parquet")
+    return folder
+
+
+def test_crypto_daily_makes_days_of_minutes_and_holds_prophet_against_no_model_at_all(
+    candles: Path, tmp_path: Path
+) -> None:
+    words = ("--source", f"candles={candles}/**/*.parquet", "--as-of", "2019-01-01", "-o", "json")
+    card = presage("run", EXAMPLES / "crypto-daily.yaml", "--workdir", tmp_path, *words).json()["scorecard"]
+    (source,) = card["sources"]
+    assert source["rows"] == 2 * 730
+    assert {one["name"] for one in card["series"]} == {"BTC/USD", "ETH/USD"}
+    assert not card["verdict"]["promoted"]
+    contenders = {one["name"]: one for one in card["contenders"]}
+    by_day = [step["metrics"]["mape"] for step in contenders["naive"]["steps"]]
+    assert by_day == sorted(by_day)
+    assert contenders["prophet"]["metrics"]["mape"] > contenders["naive"]["metrics"]["mape"]
+
+
+def test_stock_panel_learns_volatility_from_more_than_a_hundred_stocks(shared_data: Path, tmp_path: Path) -> None:
+    stocks = shared_data / "sp500_stocks_5yr" / "sp500_stocks_5yr.csv.gz"
+    words = ("--source", f"stocks={stocks}", "--as-of", "2018-02-10", "-o", "json")
+    found = presage("run", EXAMPLES / "stock-panel.yaml", "--workdir", tmp_path, *words)
+    card = found.json()["scorecard"]
+    assert len(card["series"]) > 100
+    assert card["verdict"]["reason"] == "BetterThanBaseline"
+    assert coverage_of_champion(found)[0.9]["lower"] <= coverage_of_champion(found)[0.9]["coverage"]
