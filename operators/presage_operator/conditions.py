@@ -145,7 +145,7 @@ def _refused(backends: Backends, observed: Observed) -> State | None:
 
 def _unserved(backends: Backends, observed: Observed) -> State | None:
     job = observed.job.job
-    if isinstance(backends.serving, Fault) and job is not None and job.spec.serving.enabled:
+    if isinstance(backends.serving, Fault) and job is not None and job.spec.is_served:
         return State("True", backends.serving.reason, backends.serving.message)
     return None
 
@@ -195,7 +195,7 @@ def _failure(run: RunSummary) -> tuple[str, str]:
 
 def _serving(view: _View, promoted: State) -> State:
     job, server = view.observed.job.job, view.observed.server
-    if job is not None and not job.spec.serving.enabled:
+    if job is not None and not job.spec.is_served:
         return State("False", "Disabled", "the job says that nothing is served")
     if view.unserved is not None and server is None:
         return State("False", view.unserved.reason, view.unserved.message)
@@ -243,7 +243,7 @@ def _ready(view: _View, serving: State, now: datetime) -> State:
     if job.spec.monitoring.max_staleness is not None and view.stale_after is not None and view.stale_after <= now:
         until = f"{view.stale_after:%Y-%m-%d %H:%M} UTC"
         return State("False", "Stale", f"the newest forecast was to be relied on until {until}")
-    if not job.spec.serving.enabled:
+    if not job.spec.is_served:
         return State("True", "Complete", "the newest run has ended well; nothing is to be served")
     if serving.status != "True":
         return State("False", serving.reason, serving.message)

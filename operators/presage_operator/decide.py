@@ -302,12 +302,12 @@ def _backoff(settings: Settings, attempt: int) -> timedelta:
 def _serve(view: _View, again_at: datetime | None) -> Decision:
     observed, job, backend = view.observed, view.job, view.backends.serving
     champions = runs.champions(observed.job, runs.newest_outcome(view.known, observed.runs))
-    if job.spec.serving.enabled and champions and not isinstance(backend, Fault):
+    if job.spec.is_served and champions and not isinstance(backend, Fault):
         wanted = serving_objects(backend, job, uid=observed.job.uid, run=champions[0].run, settings=view.settings)
         kinds, digest = kinds_and_digest(wanted)
         if observed.server is None or (observed.server.kinds, observed.server.desired) != (kinds, digest):
             return Decision(ApplyServer(wanted), "ServerOutOfDate", again_at)
-    elif observed.server is not None and not job.spec.serving.enabled:
+    elif observed.server is not None and not job.spec.is_served:
         return Decision(RemoveServer(), "ServingDisabled", again_at)
     finished = _beyond_history(observed, job, view.known)
     if finished is not None:

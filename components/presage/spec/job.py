@@ -126,6 +126,11 @@ class PredictionJobSpec(SpecModel):
         """Whether rows are predicted from themselves (Regression, Classification), not later bars from earlier ones."""
         return self.task != "Forecast"
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a server answers for the job: of Regression and Classification this version serves none."""
+        return self.serving.enabled and not self.is_tabular
+
     def source(self, name: str) -> Source:
         """Return the source of this name; raises KeyError where there is none."""
         for source in self.sources:

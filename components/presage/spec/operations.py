@@ -32,7 +32,7 @@ class Serving(SpecModel):
     """How forecasts are served on a cluster."""
 
     enabled: bool = True
-    """Whether an inference server runs."""
+    """Whether an inference server runs; for Regression and Classification none does."""
     replicas: Replicas = Replicas()
     """How many servers answer."""
     canary_percent: Annotated[int, Field(ge=0, le=100)] = 0

@@ -32,6 +32,7 @@ from presage.steps.ingest import known_bars
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep
+from presage.steps.supported import require_forecast
 from presage.steps.workdir import WorkDirectory, job_key
 
 _LOG = logging.getLogger(__name__)
@@ -107,8 +108,10 @@ def backfill(
         JobError: The job has no source of a name, or the span ends before it starts.
         DataError: A source's data cannot be used as declared; what was kept before stays.
         LakeConflictError: A run of the job is going on.
+        NotSupportedError: The job's task is not Forecast.
         StorageError: The work directory cannot be written to.
     """
+    require_forecast(job, "backfill")
     job = replace_sources(job, sources)
     chosen = _chosen(job, names)
     until = now if end is None else min(end, now)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from presage.engine import engine_for
-from presage.errors import JobError, NotSupportedError
+from presage.errors import JobError
 from presage.evaluation.folds import Period
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
@@ -24,7 +24,7 @@ from presage.steps.ingest import ingest
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.select import build_panel
-from presage.steps.supported import require_supported
+from presage.steps.supported import require_forecast, require_supported
 from presage.steps.workdir import WorkDirectory
 
 
@@ -82,11 +82,7 @@ def run_backtest(
     """
     if end < start:
         raise JobError(f"the period ends at {end:%Y-%m-%d}, before its start at {start:%Y-%m-%d}.", "Swap the two.")
-    if job.spec.is_tabular:
-        raise NotSupportedError(
-            f"spec.task: found {job.spec.task}, and a past period is back-tested for Forecast only.",
-            "Run the job: its folds are in the past too.",
-        )
+    require_forecast(job, "backtest")
     require_supported(job)
     spec, work = job.spec, WorkDirectory(workdir)
     settings = spec.engine if workers is None else spec.engine.model_copy(update={"workers": workers})

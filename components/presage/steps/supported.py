@@ -22,3 +22,12 @@ def require_supported(job: PredictionJob) -> None:
             "Leave spec.sinks out; `presage forecast --out FILE.parquet` writes predictions to a file.",
         )
     require_sinks(job)
+
+
+def require_forecast(job: PredictionJob, command: str) -> None:
+    """Raise NotSupportedError for a job whose rows are predicted from themselves, which a command cannot handle yet."""
+    if job.spec.is_tabular:
+        raise NotSupportedError(
+            f"spec.task: `presage {command}` is for task Forecast, not for {job.spec.task}.",
+            "Use `presage run`, `presage forecast` and `presage report` with it.",
+        )

@@ -28,6 +28,7 @@ from presage.spec.sources import Source
 from presage.steps.forecast import read_forecast
 from presage.steps.history import FinishedRun, open_run
 from presage.steps.promote import read_champions
+from presage.steps.supported import require_forecast
 from presage.steps.workdir import WorkDirectory
 
 State = Literal["pass", "warn", "fail"]
@@ -85,9 +86,10 @@ def verify(job: PredictionJob, *, workdir: Path, now: datetime) -> Verification:
         now: The moment to judge by, UTC.
 
     Raises:
-        NotSupportedError: The lake cannot stand at the work directory's path.
+        NotSupportedError: The lake cannot stand at the work directory's path, or the job's task is not Forecast.
         StorageError: The work directory cannot be read.
     """
+    require_forecast(job, "verify")
     work = WorkDirectory(workdir)
     checks: list[Check] = []
     used = to_clean = 0

@@ -55,7 +55,7 @@ def server_objects(job: PredictionJob, *, uid: str, run: str, settings: Settings
 def name_fault(job: PredictionJob) -> Fault | None:
     """Return the fault NameNotServable where a job that is to be served has a name that no Service can have."""
     name = job.metadata.name
-    if not job.spec.serving.enabled or name[0].isalpha():
+    if not job.spec.is_served or name[0].isalpha():
         return None
     return Fault(
         "NameNotServable",
