@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ import polars as pl
 import pytest
 import yaml
 from cluster.binaries import BuildError
-from commands import EXAMPLES
+from commands import EXAMPLES, presage
 from conftest import lacking
 from polars.testing import assert_frame_equal
 from s3.gateway import BUCKET, KEY, SECRET, Gateway, gateway
@@ -421,3 +422,33 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(PresageError, match="cannot write"):
         write([{"name": "files", "data": "bars", "files": {"uri": "out/sub"}}], tmp_path, bars=bars(2))
+
+
+def test_a_run_writes_its_results_to_the_sinks_of_its_job_and_a_repeat_changes_nothing(tmp_path: Path) -> None:
+    document = yaml.safe_load((EXAMPLES / "quickstart.yaml").read_text())
+    document["spec"] |= {
+        "models": [{"name": "ridge"}],
+        "evaluation": {"folds": 2},
+        "sinks": [
+            {"name": "forecasts", "sql": {"uri": "sqlite:///desk.db"}},
+            {"name": "prophet", "data": "bars", "layout": "DsYSymbol", "sql": {"uri": "sqlite:///desk.db"}},
+            {"name": "frames", "data": "frames", "files": {"uri": "out"}},
+        ],
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(document))
+    words = ("run", "job.yaml", "--as-of", "2019-02-01")
+    presage(*words, cwd=tmp_path)
+    written = dumped(tmp_path / "desk.db")
+    assert any("INSERT INTO" in line and "quickstart_forecasts" in line for line in written)
+    with closing(sqlite3.connect(tmp_path / "desk.db")) as connection:
+        first = connection.execute("SELECT ds, y, symbol FROM quickstart_bars ORDER BY ds LIMIT 1").fetchone()
+    assert first[0].startswith("1999-01-04")
+    assert first[2] == "sp500"
+    assert pl.read_parquet(tmp_path / "out" / "quickstart_frames.parquet").height > 5000
+    presage(*words, cwd=tmp_path)
+    assert dumped(tmp_path / "desk.db") == written
+
+
+def dumped(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        return list(connection.iterdump())

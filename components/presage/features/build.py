@@ -51,7 +51,7 @@ def build_frames(spec: PredictionJobSpec, bars: Mapping[str, Bars]) -> tuple[Fra
             undefined under its transform, or of too few origins.
         JobError: A feature refers to a source that the job does not list.
     """
-    prepared = {name: _with_range_volatility(source) for name, source in bars.items()}
+    prepared = {name: with_range_volatility(source) for name, source in bars.items()}
     columns = {name: _columns(source) for name, source in prepared.items()}
     require_column(spec.target.source, spec.target.column, columns)
     return frames_of(spec, prepared, define(spec.features, spec.target, columns))
@@ -163,7 +163,8 @@ def _rows_for(bars: Bars, series: str) -> pl.DataFrame:
     return bars.rows
 
 
-def _with_range_volatility(bars: Bars) -> Bars:
+def with_range_volatility(bars: Bars) -> Bars:
+    """Return bars with the column `range_volatility`, in percent a bar, where they have high and low prices."""
     names = _columns(bars)
     pair = high_and_low(names)
     if pair is None or RANGE_VOLATILITY in names:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import polars as pl
 
 from presage.errors import JobError, NotSupportedError, PresageError
+from presage.features.build import with_range_volatility
 from presage.frame import Panel, to_table
 from presage.lake.tables import Lake
 from presage.sinks.tables import Data, SinkTable, ds_y_symbol, native
@@ -75,7 +76,7 @@ def sink_results(
 
     return {
         "raw": lambda: {name: lake.read(version) for name, version in ingested.tables.items()},
-        "bars": lambda: {name: bars.rows for name, bars in ingested.bars.items()},
+        "bars": lambda: {name: with_range_volatility(bars).rows for name, bars in ingested.bars.items()},
         "frames": lambda: {target: to_table(panel)},
         "forecasts": forecasts,
     }
