@@ -83,7 +83,7 @@ class ModelDirectory:
 
     def _read(self) -> Served:
         """Return the forecast of the file; raises LakeError or DataError."""
-        self._bundle = bundle = self._bundle or read_bundle(self.path / BUNDLE)[0]
+        bundle = self._bundle or read_bundle(self.path / BUNDLE)[0]
         found = parse_forecast(_content(self.path / FORECAST))
         served = self.served
         if (found.job, found.model) != (f"{bundle.namespace}.{bundle.job}", bundle.model):
@@ -101,6 +101,7 @@ class ModelDirectory:
             raise DataError(
                 f"{FORECAST} was issued at {found.issued_at}, before the one that is served.", "Issue a newer one."
             )
+        self._bundle = bundle
         return found
 
     def _take(self, found: Served) -> None:

@@ -54,6 +54,6 @@ class Measured:
                 await noting_the_code({"type": "http.response.start", "status": 500, "headers": headers})
                 await send({"type": "http.response.body", "body": _UNEXPECTED})
         finally:
-            protocol = scope["path"].split("/")[1]
+            protocol = scope["path"].lstrip("/").partition("/")[0]
             if protocol in {"v1", "v2"}:
                 self._metrics.answered(protocol, code or _NO_ANSWER, time.perf_counter() - start)

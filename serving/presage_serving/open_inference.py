@@ -20,6 +20,7 @@ from presage_serving.tensor import Tensor, texts_from_binary, to_binary, to_json
 SERIES = "series"
 JSON_LENGTH = "inference-header-content-length"
 """Header that says where the JSON of a body ends and the bytes of its tensors begin."""
+_LENGTH_DIGITS = 10
 _REMEDY = f"Issued forecasts are served, none from given features: the one input is {SERIES}, BYTES of shape [n]."
 OutputName = Literal["mean", "quantiles", "target_time", "issued_at", "stale", "series"]
 
@@ -150,7 +151,8 @@ def _json_end(body: bytes, json_length: str | None) -> int:
     """Return where the JSON of a body ends."""
     if json_length is None:
         return len(body)
-    if not (json_length.isascii() and json_length.isdecimal()) or int(json_length[:10]) > len(body):
+    digits = json_length.isascii() and json_length.isdecimal() and len(json_length) <= _LENGTH_DIGITS
+    if not digits or int(json_length) > len(body):
         raise Refusal(400, f"the header {JSON_LENGTH} is no length inside the body.")
     return int(json_length)
 

@@ -55,7 +55,6 @@ spec:
     - ratio: {numerator: trades.bought, denominator: trades.sold}
     - calendar: {parts: [hour, day_of_week]}
     - rangeVolatility: {sources: [kraken]}
-    - columns: {columns: [prices.Close]}
   selection: {method: Importance, maxFeatures: 20}
   models:
     - {name: ridge, parameters: {alpha: 1e-3}}
@@ -154,6 +153,13 @@ BAD = [
         "task Forecast takes the models",
         "spec.models[0].name",
         "a model that task Forecast takes",
+    ),
+    (
+        "values of the row itself",
+        put("spec.features", [{"columns": {"columns": ["prices.Close"]}}]),
+        "features.columns is for",
+        "spec.features[0].columns",
+        "left out",
     ),
     ("transform of rows", both_tabular, "transform Level", "spec.target.transform", "Level for task Regression"),
     ("class of a forecast", put("spec.target.above", 1.0), "for task Classification", "spec.target.above", "left out"),

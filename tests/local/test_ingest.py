@@ -265,3 +265,25 @@ def test_new_rows_without_any_value_are_not_an_error(tmp_path):
         connection.execute("INSERT INTO rows VALUES ('2024-01-21', NULL, NULL)")
     read = run(job, tmp_path / "lake", now=utc("2024-01-26"))
     assert read.tables["btc"].rows == 20
+
+
+def test_new_rows_without_a_number_beside_a_text_are_not_an_error(tmp_path):
+    job, database = grown(tmp_path, "note")
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM rows WHERE time > '2024-01-20'")
+        connection.execute("INSERT INTO rows VALUES ('2024-01-21', NULL, 'pending')")
+    read = run(job, tmp_path / "lake", now=utc("2024-01-26"))
+    assert read.tables["btc"].rows == 20
+
+
+def test_rows_of_another_length_begin_anew(tmp_path):
+    database = tmp_path / "rows.sqlite"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE rows (time TEXT, close REAL)")
+        rows = [(f"2024-01-{day:02d}T{hour:02d}:00:00", day) for day in range(1, 21) for hour in range(24)]
+        connection.executemany("INSERT INTO rows VALUES (?, ?)", rows)
+    daily = table_job(f"sqlite:///{database}")
+    hourly = daily.model_copy(update={"spec": daily.spec.model_copy(update={"frequency": "1h"})})
+    assert run(hourly, tmp_path / "lake", now=utc("2024-01-21")).bars["btc"].rows.height == 480
+    with pytest.raises(DataError, match="its rows are finer"):
+        run(daily, tmp_path / "lake", now=utc("2024-01-21"))

@@ -207,6 +207,8 @@ def test_a_wrong_body_is_refused_with_the_path_of_its_fault(
         (b"", None, "there are 0"),
         (b"\x05\x00\x00\x00sp500", "99999999999999999999", "is no length inside the body"),
         (b"\x05\x00\x00\x00sp500", "-1", "is no length inside the body"),
+        (b"\x05\x00\x00\x00sp500", "0" * 5000, "is no length inside the body"),
+        (b"\x05\x00\x00\x00sp500", "00000000001", "is no length inside the body"),
     ],
 )
 def test_wrong_binary_tensors_are_refused(server: Server, appended: bytes, length: str | None, sentence: str) -> None:

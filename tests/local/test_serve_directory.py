@@ -13,6 +13,7 @@ import pytest
 from presage.errors import DataError
 from presage.models.bundle import Bundle, write_bundle
 from presage.spec.forecast import FORECAST, ForecastStep, ForecastSummary
+from presage.spec.models import ModelName
 from presage_serving.directory import BUNDLE, ModelDirectory
 from presage_serving.forecast import parse_forecast
 from presage_serving.metrics import Metrics
@@ -40,9 +41,9 @@ def issue(directory: Path, summary: ForecastSummary) -> None:
     beside.replace(directory / FORECAST)
 
 
-def fit(directory: Path) -> None:
+def fit(directory: Path, model: ModelName = "naive") -> None:
     manifest = Bundle(
-        job="house", namespace="default", spec_digest="sha256:0", model="naive", transform="Level", horizon=2, season=1,
+        job="house", namespace="default", spec_digest="sha256:0", model=model, transform="Level", horizon=2, season=1,
         frequency="1d", train_start=START, train_end=START, created_at=START,
     )  # fmt: skip
     write_bundle(directory / BUNDLE, manifest, {"state.json": b"{}"})
@@ -76,6 +77,18 @@ def test_a_sound_directory_is_served(directory: ModelDirectory) -> None:
     assert directory.served.forecasts[0].probabilities == (0.1, 0.9)
     assert directory.served.forecasts[0].quantiles == ((0, 1), (1, 2))
     assert directory.fault == ""
+
+
+def test_a_bundle_that_nothing_was_served_from_may_be_replaced(directory: ModelDirectory) -> None:
+    (directory.path / FORECAST).unlink()
+    directory.refresh()
+    assert "forecast.json cannot be read" in directory.fault
+    fit(directory.path, "ridge")
+    issue(directory.path, forecast(model="ridge"))
+    directory.refresh()
+    assert directory.fault == ""
+    assert directory.served is not None
+    assert directory.served.model == "ridge"
 
 
 def test_a_broken_forecast_is_logged_and_counted_once(

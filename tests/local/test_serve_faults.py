@@ -191,6 +191,15 @@ def test_an_interrupt_also_lets_the_server_end_well(directory: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_a_request_of_the_server_as_a_whole_is_answered_and_is_no_failure(directory: Path) -> None:
+    with serving(directory) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+            connection.sendall(b"OPTIONS * HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        assert server.get("/readyz").status_code == 200
+
+
 def broken_clock() -> datetime:
     raise ZeroDivisionError("the secret of the house")
 

@@ -80,6 +80,31 @@ def test_rows_are_added_replaced_and_kept_by_key(clean, tmp_path):
     assert closes(clean) == [0.25, 1.25, 9.0, None]
 
 
+def test_a_bar_that_was_made_up_is_gone_once_the_real_one_is_there(clean, tmp_path):
+    # Two bars are far enough apart to be asked for one after the other.
+    made_up = (pl.col("close") == 2.25) | (pl.col("close") == 6_001.25)
+    late = pl.when(made_up).then(pl.col("known_at") + timedelta(hours=1)).otherwise("known_at").alias("known_at")
+    real = bars(7_000)
+    other = bars(4).with_columns(late, series=pl.lit("btc"))
+    write([sql(clean)], tmp_path, bars=pl.concat([real.with_columns(late, filled=made_up), other]))
+    assert len(closes(clean, "filled")) == 2
+    write([sql(clean)], tmp_path, bars=real.head(4).tail(1))
+    assert len(closes(clean)) == 7_004
+    write([sql(clean)], tmp_path, bars=real)
+    assert len(closes(clean, "filled")) == 0
+    assert closes(clean, "series = 'BTC'") == real["close"].to_list()
+    assert closes(clean, "series = 'btc'") == other["close"].to_list()
+
+
+def test_all_vintages_of_a_bar_stay(clean, tmp_path):
+    revised = bars(2, close=[7.5, 8.5]).with_columns(pl.col("known_at") + timedelta(days=1))
+    for _ in range(2):
+        write([sql(clean)], tmp_path, bars=pl.concat([bars(2), revised]))
+    assert sorted(closes(clean)) == [0.25, 1.25, 7.5, 8.5]
+    write([sql(clean)], tmp_path, bars=revised.head(1))
+    assert sorted(closes(clean)) == [1.25, 7.5, 8.5]
+
+
 def test_every_kind_of_data_has_its_own_key(clean, tmp_path):
     rows = bars(2)
     issued = rows.select("series", pl.lit(START).alias("issued_at"), pl.col("time").alias("target_time"))

@@ -10,7 +10,7 @@ import pytest
 from presage.bars import Bars, Gap
 from presage.spec.base import parse_frequency
 from presage.spec.sources import Source
-from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes, joined, since
+from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes, joined
 
 DAY = timedelta(days=1)
 
@@ -41,9 +41,9 @@ def test_spans_that_are_less_than_a_day_apart_are_one():
     assert joined(near) == (Span(day(1), day(5)), Span(day(7), day(8)))
 
 
-def test_older_holes_are_left_out():
-    spans = (Span(day(1), day(9)), Span(day(5), day(6)))
-    assert since(spans, day(5)) == (Span(day(5), day(6)),)
+def test_older_holes_are_left_out_even_where_recent_ones_lie_close_behind():
+    found = holes(bars(("a", 1, 1), ("a", 3, 3), ("a", 5, 5), ("b", 1, 8)), since=day(5))
+    assert found == (Span(day(5), day(6)),)
 
 
 def test_a_span_is_cut_at_the_starts_of_months():

@@ -198,6 +198,11 @@ def grow(directory):
         (lambda d: change_manifest(d, lambda m: m.update(more=1)), "not permitted at more", "copy the bundle again"),
         (lambda d: change_manifest(d, lambda m: m.pop("job")), "required at job", "copy the bundle again"),
         (lambda d: change_manifest(d, lambda m: m.update(horizon=0)), "at horizon", "copy the bundle again"),
+        (
+            lambda d: change_manifest(d, lambda m: m.update(created_at="0001-01-01T00:00:00+23:00")),
+            "a time is out of range at created_at",
+            "copy the bundle again",
+        ),
         (lambda d: change_manifest(d, lambda m: m["files"].pop("empty")), "holds empty", "Remove that file"),
         (lambda d: change_manifest(d, lambda m: m["files"]["empty"].update(sha256="0")), "sha256", "copy the bundle"),
     ],

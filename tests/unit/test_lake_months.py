@@ -289,8 +289,9 @@ def as_rows(told: list[tuple[int, int, float]], *, published: bool) -> pl.DataFr
     before=st.lists(ROW, max_size=4),
     told=st.lists(ROW, min_size=1, max_size=8),
     cuts=st.lists(st.integers(0, 8), max_size=2),
+    days=st.sampled_from([1, -1]),
 )
-def test_a_read_in_chunks_gives_what_it_gives_at_once(tmp_path_factory, published, monthly, before, told, cuts):
+def test_a_read_in_chunks_gives_what_it_gives_at_once(tmp_path_factory, published, monthly, before, told, cuts, days):
     root = tmp_path_factory.mktemp("lakes")
     versions = []
     said = sorted(told, key=itemgetter(1)) if published else told
@@ -301,8 +302,8 @@ def test_a_read_in_chunks_gives_what_it_gives_at_once(tmp_path_factory, publishe
         edges = [0, *sorted(cuts), len(told)] if name == "chunks" else [0, len(told)]
         batches = [said[start:stop] for start, stop in pairwise(edges) if start < stop]
         rows = [as_rows(batch, published=published) for batch in batches]
-        later = NOW + timedelta(days=1)
-        versions.append(read_in(lake, rows, ingested_at=later, published=published, monthly=monthly))
+        moment = NOW + timedelta(days=days)
+        versions.append(read_in(lake, rows, ingested_at=moment, published=published, monthly=monthly))
     assert versions[0].digest == versions[1].digest
     assert versions[0].rows == versions[1].rows
 

@@ -60,6 +60,8 @@ MICROSECOND = 1 / 3.6e9
         ([(9, [(1, None)]), (10, [(1, None)])], [(1, None)]),
         ([(9, [(20, 5.0)]), (10, [(20, 6.0)])], [(20, 5.0), (20 + MICROSECOND, 6.0)]),
         ([(9, [(1, 5.0)]), (10, [(1, 6.0)]), (10, [(1, 7.0)])], [(1, 5.0), (10, 6.0), (10 + MICROSECOND, 7.0)]),
+        ([(9, [(1, 5.0)]), (3, [(1, 6.0)])], [(1, 5.0), (9, 6.0)]),
+        ([(9, [(1, 5.0)]), (3, [(1, 6.0)]), (4, [(1, 7.0)])], [(1, 5.0), (9, 6.0), (9 + MICROSECOND, 7.0)]),
         ([(9, [(1, 5.0), (2, 6.0), (3, 6.0), (4, 5.0)])], [(1, 5.0), (2, 6.0), (4, 5.0)]),
         ([(9, [(1, 5.0), (2, 6.0)]), (10, [(1, 5.0), (2, 6.0)])], [(1, 5.0), (2, 6.0)]),
         ([(9, [(1, 5.0), (2, 6.0)]), (10, [(1, 5.0), (2, 6.0), (8, 7.0)])], [(1, 5.0), (2, 6.0), (8, 7.0)]),
@@ -77,6 +79,8 @@ MICROSECOND = 1 / 3.6e9
         "no value twice is nothing new",
         "a revision is known after what it revises",
         "also in the same ingestion",
+        "a read that is dated back finds revisions of what was read before it",
+        "also one after the other",
         "published vintages that repeat each other are one",
         "a history that comes again is nothing new",
         "a history goes on",
@@ -88,6 +92,12 @@ def test_the_rules_of_vintages(batches, expected):
     found = merged(*((moment, batch(*rows)) for moment, rows in batches))
     assert found["x"].to_list() == [value for _, value in expected]
     assert found[KNOWN_AT].to_list() == [at(known) for known, _ in expected]
+
+
+def test_a_revision_waits_for_the_ingestion_of_its_own_row_alone():
+    other = (("s", 4), 2, 1.0)
+    found = merged((4, batch((1, 5.0))), (9, batch((1, 5.0), other)), (6, batch((1, 6.0), (("s", 4), 2, 2.0))))
+    assert hours(found, "x") == [(1, 5.0), (6, 6.0), (2, 1.0), (9, 2.0)]
 
 
 def test_every_vintage_says_when_it_was_ingested():
@@ -136,6 +146,7 @@ class Model:
 
     def __init__(self) -> None:
         self.vintages: dict[tuple, dict[datetime, dict[str, float | None]]] = {}
+        self.ingested: dict[tuple, dict[datetime, datetime]] = {}
 
     def merge(self, rows: pl.DataFrame, ingested_at: datetime) -> None:
         batches: dict[tuple, dict[datetime, dict[str, float | None]]] = {}
@@ -156,7 +167,12 @@ class Model:
                 held[newest] = said
             elif said != before:
                 last = max(held)
-                held[newest if newest > last else max(ingested_at, last + timedelta(microseconds=1))] = said
+                revised = max(
+                    ingested_at, last + timedelta(microseconds=1), self.ingested.get(key, {}).get(last, ingested_at)
+                )
+                held[newest if newest > last else revised] = said
+            times = self.ingested.setdefault(key, {})
+            times.update({known_at: ingested_at for known_at in held if known_at not in times})
 
     def known(self, key: tuple, moment: datetime) -> dict[str, float | None] | None:
         held = {known_at: values for known_at, values in self.vintages[key].items() if known_at <= moment}

@@ -19,6 +19,7 @@ from presage.evaluation.final_fit import final_fit, training_window
 from presage.evaluation.folds import Period, make_folds
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
+from presage.evaluation.trials import Trial
 from presage.evaluation.walk_forward import SERIES_A_TASK, back_test
 from presage.features.config import FeatureConfig
 from presage.frame import FloatArray, Frame, Panel, join, stack, to_table
@@ -66,18 +67,27 @@ def walked(frames: Sequence[Frame], spec: PredictionJobSpec | None = None, worke
 
 
 def judged(found: BackTest, spec: PredictionJobSpec | None = None) -> Scorecard:
-    scorecard, _ = judge(
+    return tried(found, spec)[0]
+
+
+def tried(
+    found: BackTest,
+    spec: PredictionJobSpec | None = None,
+    *,
+    history: Sequence[Trial] = (),
+    incumbent: Trial | None = None,
+) -> tuple[Scorecard, tuple[Trial, ...]]:
+    return judge(
         found,
         spec or job(),
         procedure="sha256:a",
-        history=(),
-        incumbent=None,
+        history=history,
+        incumbent=incumbent,
         sources=(),
         config=FeatureConfig(found.frame.feature_names, (), {}),
         unit="",
         season=1,
     )
-    return scorecard
 
 
 def content(found: BackTest, rows: FloatArray | slice) -> bytes:
@@ -322,6 +332,49 @@ def test_one_series_many_times_is_no_more_evidence_than_once():
     assert often.contender("ridge").loss == pytest.approx(once.contender("ridge").loss, rel=1e-9)
     for mine, theirs in zip(often.contender("ridge").coverage, once.contender("ridge").coverage, strict=True):
         assert (mine.coverage, mine.lower, mine.upper) == pytest.approx((theirs.coverage, theirs.lower, theirs.upper))
+
+
+@pytest.mark.parametrize(("before", "after"), [("AB", "ABC"), ("ABC", "AB"), ("A", "AB"), ("AB", "A")])
+def test_a_panel_of_other_series_is_no_refit_and_its_losses_are_not_compared(before, after):
+    frames = walks("ABC", signal=3.0)
+    frames[2] = replace(frames[2], level=frames[2].level * 100, target_level=frames[2].target_level * 100)
+    _, then = tried(walked(frames[: len(before)]))
+    found = walked(frames[: len(after)])
+    alone, _ = tried(found)
+    card, now = tried(found, history=[replace(then[0], procedure="sha256:b")], incumbent=then[0])
+    assert card.verdict.reason == alone.verdict.reason == "InsufficientEvidence"
+    assert card.tried == 2
+    assert any("1 earlier configuration" in caveat for caveat in card.caveats), card.caveats
+    assert now[0].question != then[0].question
+
+
+def test_a_panel_whose_scored_series_stay_the_same_is_refitted():
+    frames = walks("ABC", signal=3.0)
+    _, then = tried(walked(frames[:2]))
+    beginner = frames[2].rows(BARS - 15, BARS)
+    card, now = tried(walked([*frames[:2], beginner]), history=then, incumbent=then[0])
+    assert card.series[2].origins == 0
+    assert now[0].question == then[0].question
+    assert card.verdict.reason == "NotWorseThanIncumbent"
+
+
+def test_the_question_of_one_series_names_no_series():
+    _, (trial, *_) = tried(walked(walks("A")))
+    assert trial.question == "MAE of many.x, 1 x 1d ahead"
+
+
+def test_dates_stay_apart_where_a_series_that_ended_was_published_late():
+    frames = walks("AB")
+    late, lag = frames[1].rows(0, BARS - 40), 30 * DAY
+    late = replace(late, origin=late.origin + lag, target_known_at=late.target_known_at + lag)
+    alone, found = walked(frames[:1]), walked([frames[0], late])
+    once, (before, *_) = tried(alone)
+    often, (after, *_) = tried(found)
+    assert often.evidence.origins == once.evidence.origins
+    assert [fold.origins for fold in often.contenders[0].folds] == [fold.origins for fold in once.contenders[0].folds]
+    scored = np.unique(found.panel.date[found.rows[found.scored]])
+    assert after.origins.tolist() == found.panel.dates[scored].tolist()
+    assert before.origins.tolist() == alone.frame.origin[alone.rows[alone.scored]].tolist()
 
 
 def test_what_only_a_global_model_can_see_is_promoted():

@@ -47,7 +47,10 @@ _COPY_AGAIN = "It was damaged or changed; copy the bundle again from where it ca
 
 
 def _in_utc(time: datetime) -> datetime:
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time is out of range") from error
 
 
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]

@@ -76,8 +76,10 @@ class _Store:
                 yield replace(self._table(one), bookmark=one.mark)
             return
         listed = self._list(pattern)
-        kept = [mark for mark in listed.values() if mark in known]
-        changed = [key for key, mark in listed.items() if mark not in known]
+        names = list(listed)
+        # What follows the first changed object is got again too: of two that hold the same row, the later name wins.
+        first = next((place for place, name in enumerate(names) if listed[name] not in known), len(names))
+        kept, changed = [listed[name] for name in names[:first]], names[first:]
         step = max(1, len(changed) // _MARKS)
         bookmark = " ".join(kept)
         for number, key in enumerate(changed, start=1):

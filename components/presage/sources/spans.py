@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
-from presage.sources.contract import Request
+from presage.sources.contract import NOTHING_BEFORE, Request
 from presage.spec.sources import Source
 
 Bound: TypeAlias = int | datetime | date | str
@@ -49,7 +49,8 @@ def span_of(source: Source, request: Request, value: object, *, loose_types: boo
     if request.start is None:
         return None
     margin = _MARGIN + request.period(source).approximate
-    low, high = (request.start - margin).astimezone(UTC), (request.end + margin).astimezone(UTC)
+    low = (max(request.start, NOTHING_BEFORE) - margin).astimezone(UTC)
+    high = (request.end + margin).astimezone(UTC)
     if isinstance(value, datetime):
         zone = UTC if value.tzinfo is not None else None
         return Span(source.time, low.replace(tzinfo=zone), high.replace(tzinfo=zone))

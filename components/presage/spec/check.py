@@ -90,11 +90,7 @@ def _task_faults(spec: PredictionJobSpec) -> Iterator[Fault]:
         names = " or ".join(CLASSIFICATION_METRICS)
         allowed = names if spec.task == "Classification" else f"another metric: {names} is for task Classification"
         yield Fault(("spec", "evaluation", "metric"), show(metric), allowed)
-    taken = TASK_MODELS[spec.task]
-    for number, model in enumerate(spec.models):
-        if model.name not in taken:
-            allowed = f"a model that task {spec.task} takes: {', '.join(taken)}"
-            yield Fault(("spec", "models", number, "name"), show(model.name), allowed, nearest(model.name, taken))
+    yield from _list_faults(spec)
     if spec.is_tabular and target.horizon != 1:
         yield Fault(("spec", "target", "horizon"), show(target.horizon), f"1 for task {spec.task}")
     if spec.is_tabular and target.transform != "Level":
@@ -103,6 +99,19 @@ def _task_faults(spec: PredictionJobSpec) -> Iterator[Fault]:
         for name, value in (("above", target.above), ("relativeTo", target.relative_to)):
             if value is not None:
                 yield Fault(("spec", "target", name), show(value), "left out: it is for task Classification")
+
+
+def _list_faults(spec: PredictionJobSpec) -> Iterator[Fault]:
+    """Give the models and features that the job's task does not take."""
+    taken = TASK_MODELS[spec.task]
+    for number, model in enumerate(spec.models):
+        if model.name not in taken:
+            allowed = f"a model that task {spec.task} takes: {', '.join(taken)}"
+            yield Fault(("spec", "models", number, "name"), show(model.name), allowed, nearest(model.name, taken))
+    for number, feature in enumerate(spec.features):
+        if feature.kind == "columns" and not spec.is_tabular:
+            place = ("spec", "features", number, "columns")
+            yield Fault(place, "values of the row itself", "left out: it is for Regression and Classification")
 
 
 def _zone_fault(place: Place, value: str) -> Iterator[Fault]:

@@ -31,6 +31,7 @@ _OPERATION = frozenset({"serving", "monitoring", "schedule", "retention"})
 _NAMES = {
     "dataset": {"name"},
     "sql": {"table", "query"},
+    "http": {"symbols"},
     "exchange": {"name", "symbols"},
     "kafka": {"topic"},
     "nats": {"stream", "subject"},
@@ -73,7 +74,7 @@ def run_digest(job: PredictionJob) -> str:
 def _location(source: Source) -> dict[str, Literal[True] | set[str]]:
     """Return the fields of a source that say where its data is, not what it is."""
     named = _NAMES.get(source.kind)
-    if named is None:
+    if named is None or (source.http is not None and not source.http.symbols):
         return {source.kind: True}
     return {source.kind: set(type(getattr(source, source.kind)).model_fields) - named}
 

@@ -110,6 +110,11 @@ class PredictionJobSpec(SpecModel):
             for task, names in TASK_MODELS.items()
         ),
         Rule(
+            "self.task != 'Forecast' || self.features.all(feature, !has(feature.columns))",
+            "features.columns is for Regression and Classification",
+            ".features",
+        ),
+        Rule(
             "self.task == 'Forecast' || (self.target.horizon == 1 && self.target.transform == 'Level')",
             "target.horizon must be 1 and target.transform Level for Regression and Classification",
             ".target",

@@ -36,9 +36,18 @@ def can_be_asked_for_spans(source: Source) -> bool:
     return source.exchange is not None or (source.http is not None and "{start" in source.http.url)
 
 
-def holes(bars: Bars) -> tuple[Span, ...]:
-    """Return the spans that lack bars, of all series together, in the order of time; neighbours are one span."""
-    gaps = sorted((gap.start, period_end(gap.end, bars.frequency, bars.time_zone)) for gap in bars.gaps)
+def holes(bars: Bars, since: datetime | None = None) -> tuple[Span, ...]:
+    """Return the spans that lack bars, of all series together, in the order of time; neighbours are one span.
+
+    Args:
+        bars: Bars of a source.
+        since: Gaps that start earlier are left out before neighbours are joined; None for all gaps.
+    """
+    gaps = sorted(
+        (gap.start, period_end(gap.end, bars.frequency, bars.time_zone))
+        for gap in bars.gaps
+        if since is None or gap.start >= since
+    )
     return joined(Span(start, end) for start, end in gaps)
 
 
@@ -51,11 +60,6 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
         else:
             done.append(span)
     return tuple(done)
-
-
-def since(spans: Iterable[Span], moment: datetime) -> tuple[Span, ...]:
-    """Return the spans that begin at a moment or later."""
-    return tuple(span for span in spans if span.start >= moment)
 
 
 def by_month(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -18,7 +18,7 @@ from presage.sources.contract import Request
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.spec.sources import Source
-from presage.steps.holes import RECENT, by_month, can_be_asked_for_spans, holes, since
+from presage.steps.holes import RECENT, by_month, can_be_asked_for_spans, holes
 from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep
 
 
@@ -108,7 +108,7 @@ def _fill_recent(read: SourceRead, lake: Lake, request: Request, bars: Bars, kep
     """Ask a source again for the bars that are missing in the last 30 days; return what the lake holds then."""
     if not can_be_asked_for_spans(read.source):
         return kept
-    for span in by_month(since(holes(bars), request.end - RECENT)):
+    for span in by_month(holes(bars, request.end - RECENT)):
         found = _keep_all(begin_span(read, replace(request, start=span.start, end=span.end)), lake)
         kept = Kept(
             found.version,

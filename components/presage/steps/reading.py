@@ -22,7 +22,6 @@ from presage.errors import DataError
 from presage.frame import KNOWN_AT, SERIES, TIME, TIMESTAMP, value_columns
 from presage.lake.tables import Lake, TableVersion
 from presage.lake.vintages import Continued
-from presage.sources.columns import needed_columns
 from presage.sources.contract import Request, Table
 from presage.sources.formats import join
 from presage.sources.registry import adapter
@@ -114,7 +113,8 @@ def begin_read(
     held = lake.newest(table) if can_go_on(source) else None
     if held is not None:
         request = replace(request, bookmark=held.bookmark)
-    chunks = _read(source, request, chunk_bytes, goes_on=bool(request.bookmark))
+    known = held.columns if held is not None and request.bookmark else None
+    chunks = _read(source, request, chunk_bytes, known=known)
     first = next(chunks, None)
     if not can_go_on(source):
         table = raw_table(job, source, value_columns(_rows(source, first)))
@@ -138,7 +138,7 @@ def begin_span(read: SourceRead, request: Request, *, chunk_bytes: int = CHUNK_B
 
     Nothing is fetched yet.
     """
-    chunks = _read(read.source, replace(request, bookmark=""), chunk_bytes, goes_on=True)
+    chunks = _read(read.source, replace(request, bookmark=""), chunk_bytes, known=read.columns)
     return replace(read, chunks=chunks, goes_on=False)
 
 
@@ -183,7 +183,8 @@ def can_go_on(source: Source) -> bool:
 def raw_table(job: PredictionJob, source: Source, columns: Sequence[str] = ()) -> str:
     """Return the name of a source's raw table.
 
-    It depends on where the source is and how it is read, so that another source never looks like a revision.
+    It depends on where the source is, how it is read and how long a row's period is, so that neither another source
+    nor rows of another length look like revisions.
 
     Args:
         job: The job.
@@ -192,34 +193,34 @@ def raw_table(job: PredictionJob, source: Source, columns: Sequence[str] = ()) -
     """
     identity = source.model_dump_json(exclude={"name", "fill", "units", "aggregation"}, exclude_none=True)
     identity += "\n".join(sorted(columns))
+    if source.frequency is None:
+        identity += f"\nfrequency {job.spec.frequency}"
     return f"raw/{job_key(job)}/{source.name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _read(source: Source, request: Request, chunk_bytes: int, *, goes_on: bool) -> Iterator[Chunk]:
+def _read(source: Source, request: Request, chunk_bytes: int, *, known: Sequence[str] | None) -> Iterator[Chunk]:
+    """Give chunk after chunk; `known` are the value columns of what was read before, None where nothing was."""
     tables: list[Table] = []
     size = 0
     for table in adapter(source).read(source, request):
         tables.append(table)
         size += int(table.data.estimated_size())
         if size >= chunk_bytes:
-            yield _chunk(source, tables, request, goes_on=goes_on)
-            tables, size, goes_on = [], 0, True
+            chunk = _chunk(source, tables, request, known)
+            yield chunk
+            known = known if known is not None or chunk.rows is None else value_columns(chunk.rows)
+            tables, size = [], 0
     if tables:
-        yield _chunk(source, tables, request, goes_on=goes_on)
+        yield _chunk(source, tables, request, known)
 
 
-def _chunk(source: Source, tables: Sequence[Table], request: Request, *, goes_on: bool) -> Chunk:
+def _chunk(source: Source, tables: Sequence[Table], request: Request, known: Sequence[str] | None) -> Chunk:
     """Return what tables say; that no row has a value is an error only where nothing was read before."""
     table = join(tables, source)
-    if goes_on and not any(_has_values(table, name) for name in _value_names(source, table)):
+    if known is not None and not any(_has_values(table, source.columns.get(name, name)) for name in known):
         return Chunk(table, None)
     given = to_rows(source, table, frequency=request.frequency)
     return Chunk(table, given.rows, given.duplicates, given.dropped)
-
-
-def _value_names(source: Source, table: Table) -> list[str]:
-    needed = needed_columns(source, table)
-    return [name for name in table.data.columns if name not in needed or name in source.columns.values()]
 
 
 def _has_values(table: Table, name: str) -> bool:
