@@ -105,6 +105,37 @@ def test_old_data_and_an_old_forecast_are_stale(ran):
     assert "presage forecast FILE" in next(check.remedy for check in done.checks if check.name == "forecast")
 
 
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ({"x": 0, "y": 0}, None),
+        ({"x": 0, "y": 40}, "series 'y' with no bar after 2024-04-20 00:00"),
+        ({"x": 0, "y": 40, "z": 9}, "2 of 3 series, 'y' the longest, with no bar after 2024-04-20 00:00"),
+    ],
+    ids=["none", "one", "two"],
+)
+def test_a_series_that_ends_while_others_go_on_is_named(tmp_path, ends, told):
+    start, days = datetime(2024, 1, 1, tzinfo=UTC), 151
+    rows = [
+        f"{start + timedelta(days=day):%Y-%m-%d},{name},{100 + day % 7 + place}"
+        for place, (name, missing) in enumerate(ends.items())
+        for day in range(days - missing)
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["time,name,close", *rows]))
+    source = {"name": "a", "series": "name", "file": {"uri": "rows.csv"}, "availability": {"lag": "0d"}}
+    panel = the_job(
+        sources=[source],
+        target={"source": "a", "column": "close", "transform": "LogChange"},
+        features=[{"lag": {"columns": ["a.close"], "steps": [1]}}],
+        evaluation={"folds": 2},
+    )
+    now, root = start + timedelta(days=days, hours=12), tmp_path / "work"
+    run_job(panel, base=tmp_path, workdir=root, now=now, sources={}, workers=None, progress=lambda *_: None)
+    done = verify(panel, workdir=root, now=now)
+    assert state(done, "data a") == ("pass" if told is None else "warn")
+    assert message(done, "data a").partition("; stale at the newest run: ")[2] == (told or "")
+
+
 def test_a_weekend_is_not_waited_for(ran):
     # 31 May 2018 was a Thursday: the bar of Friday closes on Saturday morning UTC, the next on Tuesday.
     assert verify(the_job(), workdir=ran, now=datetime(2018, 6, 2, 3, tzinfo=UTC)).ready

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from table_case import NOW, make_spec, observations, read
@@ -161,3 +162,60 @@ def test_the_first_published_outcome_counts_and_was_known_no_sooner_than_it_was_
     assert rows["known_at"].to_list()[2] == fetched[1]
     again = keep_rows(lake, "raw/trips", read(ROWS, spec).rows, target="price", ingested_at=NOW)
     assert again == version, "a repeat adds nothing"
+
+
+def tell(lake: Lake, prices: list[str | None], day: int) -> list[tuple[float | None, int]]:
+    """What a lake tells of equal rows once a source gave them on a day: prices, and the days they were known."""
+    data = pl.DataFrame(
+        {"at": ["2020-01-01T10:00Z"] * len(prices), "miles": ["1.5"] * len(prices), "price": prices},
+        schema_overrides={"price": pl.String},
+    )
+    at = datetime(2020, 1, day, tzinfo=UTC)
+    version = keep_rows(lake, "raw/trips", read(data, make_spec()).rows, target="price", ingested_at=at)
+    again = keep_rows(lake, "raw/trips", read(data, make_spec()).rows, target="price", ingested_at=NOW)
+    assert again == version, "a repeat adds nothing"
+    told = first_published(lake.read(version), "price")
+    assert told["row"].n_unique() == told.height
+    known = told["known_at"].dt.day()
+    return sorted(zip(told["price"], known, strict=True), key=lambda one: (one[0] is None, one))
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [
+    (["5", None], ["5", "3"], [(3, 5), (5, 1)]),
+    (["5"], ["5", "3"], [(3, 1), (5, 1)]),
+    ([None], ["3", None], [(3, 5), (None, 1)]),
+    (["5", "5"], ["5", "3", "5"], [(3, 1), (5, 1), (5, 1)]),
+    (["7", None], ["8", None], [(7, 1), (None, 1)]),
+    (["7", None, None], ["8", None, None, "4"], [(4, 5), (7, 1), (None, 1), (None, 1)]),
+    (["7", None], ["6", "7"], [(6, 5), (7, 1)]),
+    (["7", "8"], ["8"], [(7, 1), (8, 1)]),
+    (["7"], [None], [(7, 1)]),
+])  # fmt: skip
+def test_outcomes_of_equal_rows_are_neither_lost_nor_doubled(
+    tmp_path: Path, before: list[str | None], after: list[str | None], expected: list[tuple[float | None, int]]
+) -> None:
+    lake = Lake(str(tmp_path))
+    tell(lake, before, 3)
+    assert tell(lake, after, 5) == expected
+
+
+def test_equal_rows_that_come_and_are_settled_over_time_are_told_as_the_source_has_them(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    lake = Lake(str(tmp_path))
+    prices: list[str | None] = []
+    for day in range(3, 11):
+        prices = [price or random.choice([None, "1", "2", "3"]) for price in [*prices, None, None]]
+        told = [price for price, _ in tell(lake, prices, day)]
+        assert told == [*sorted(float(price) for price in prices if price), *[None] * prices.count(None)]
+
+
+def test_an_outcome_that_comes_with_a_later_publication_settles_its_row(tmp_path: Path) -> None:
+    spec = make_spec(source={"availability": {"lag": "0s", "column": "told"}})
+    waiting = ROWS.with_columns(price=pl.Series(["7", "7", None]), told=pl.lit("2020-01-03T00:00Z"))
+    settled = ROWS.with_columns(told=pl.Series(["2020-01-03T00:00Z"] * 2 + ["2020-01-06T00:00Z"]))
+    lake = Lake(str(tmp_path))
+    for data, at in ((waiting, datetime(2020, 1, 4, tzinfo=UTC)), (settled, datetime(2020, 1, 7, tzinfo=UTC))):
+        version = keep_rows(lake, "raw/trips", read(data, spec).rows, target="price", ingested_at=at)
+    rows = first_published(lake.read(version), "price")
+    assert rows["price"].to_list() == [7.0, 7.0, 9.5]
+    assert rows["known_at"].to_list()[2] == datetime(2020, 1, 7, tzinfo=UTC)

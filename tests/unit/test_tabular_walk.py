@@ -226,6 +226,30 @@ def test_a_search_ends_with_parameters_of_its_range_and_is_counted() -> None:
     assert walk_over(data, spec).predictions["ridge"].mean.tolist() == walked.predictions["ridge"].mean.tolist()
 
 
+def test_what_a_search_tries_inside_the_windows_costs_no_proof() -> None:
+    ranged = {"trials": 40, "folds": 2, "parameters": {"alpha": {"choices": [1.0]}}}
+    fixed = {"parameters": {"alpha": 1.0}}
+    data = make_table(9, signal=0.2).drop("dear")
+    alone, found = (
+        judge(walk_over(data, spec), spec)
+        for spec in (make_spec(models=[{"name": "ridge"} | more]) for more in (fixed, {"search": ranged}))
+    )
+    assert alone.test is not None
+    assert found.test is not None
+    assert found.test.p_value == alone.test.p_value
+    assert found.tried == 40
+    assert not any("Scored at other origins" in caveat for caveat in found.caveats)
+
+
+def test_a_search_leaves_outcomes_out_on_which_its_metric_is_not_defined() -> None:
+    ranged = {"trials": 3, "folds": 2, "parameters": {"alpha": {"low": 0.5, "high": 2.0}}}
+    spec = make_spec(evaluation={"folds": 2, "metric": "MAPE"}, models=[{"name": "ridge", "search": ranged}])
+    data = make_table(6, signal=2.0).drop("dear")
+    nought = pl.when(pl.int_range(pl.len()) == 280).then(0.0).otherwise(pl.col("price").abs() + 1)
+    card = judge(walk_over(data.with_columns(price=nought), spec), spec)
+    assert card.contender("ridge").loss > 0
+
+
 def job_of(spec: PredictionJobSpec) -> PredictionJob:
     document = {"apiVersion": "presage.dev/v1alpha1", "kind": "PredictionJob", "metadata": {"name": "trips"}}
     return PredictionJob.model_validate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -38,6 +40,8 @@ from presage.frame import FloatArray
 from presage.spec.job import PredictionJobSpec
 
 __all__ = ["conditions", "judge"]
+
+_DIGITS = 12
 
 
 def judge(
@@ -165,6 +169,10 @@ def _unscored(back_test: BackTest) -> int:
 def _trial(scored: Scored, name: str, procedure: str, spec: PredictionJobSpec) -> Trial:
     target = spec.target
     question = f"{spec.evaluation.metric} of {target.source}.{target.column}, {target.horizon} x {spec.frequency} ahead"
+    if len(scored.names) > 1:
+        # A series that joins or leaves changes what the mean over the series is, whatever the model does.
+        names = json.dumps(sorted(scored.names[place] for place in np.unique(scored.series)))
+        question += f" over {hashlib.sha256(names.encode()).hexdigest()[:_DIGITS]}"
     return Trial(procedure, name, question, scored.origin, scored.losses[name])
 
 

@@ -23,7 +23,8 @@ class Scored:
 
     Attributes:
         time: (d,) datetime64[us], UTC; start of the bar of each date.
-        origin: (d,) datetime64[us], UTC, ascending; when its forecasts could be issued.
+        origin: (d,) datetime64[us], UTC, ascending; what tells the dates apart from run to run: of one series when
+            the forecast could be issued, of a panel the same as `time`, as its series are known at different moments.
         fold: (d,) number of the fold.
         date: (n,) place of each scored origin among the dates; those of one series are its dates.
         series: (n,) place of its series among `names`.
@@ -83,7 +84,7 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
             "is missing.",
             "Give the sources more history, fill their gaps, or ask for fewer folds.",
         )
-    dates, first, date = np.unique(panel.issued[panel.date[rows]], return_index=True, return_inverse=True)
+    dates, first, date = np.unique(panel.date[rows], return_index=True, return_inverse=True)
     outcome, scale = frame.target_level[rows], scales[counted]
     forecasts: dict[str, Forecasts] = {}
     losses: dict[str, FloatArray] = {}
@@ -100,7 +101,7 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
             overflowing.append(name)
     return Scored(
         time=frame.time[rows[first]],
-        origin=dates,
+        origin=(panel.issued if len(panel) == 1 else panel.dates)[dates],
         fold=back_test.fold[counted][first],
         date=date,
         series=back_test.series[counted],

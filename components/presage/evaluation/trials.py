@@ -27,7 +27,7 @@ class Trial:
         procedure: Digest of what makes the forecasting procedure (`presage.spec.digest`).
         contender: Name of the candidate in that procedure.
         question: What the losses measure: metric, target and horizon. Losses compare only under the same question.
-        origins: (n,) datetime64[us], UTC, ascending; the origins that were scored.
+        origins: (n,) datetime64[us], UTC, ascending; the origins that were scored, of a panel the bars' starts.
         losses: (n,) float64; the loss at each.
     """
 

@@ -4,7 +4,8 @@
 2. A row that equals the newest vintage changes nothing.
 3. A row that differs is a revision. Where its known_at is later than the newest vintage's, the source publishes
    vintages and that known_at holds. Else its known_at says when the *first* value was known, not this one: the revision
-   was known when it was ingested, and never before the vintage that it revises.
+   was known when it was ingested, and never before the vintage that it revises was known and ingested: what a read
+   that is dated back finds has come after what was read before it.
 4. Of several vintages of the same (series, time) in one batch, the newest follows rules 1 to 3. The others are history
    that the source publishes: each is added with its own known_at, unless the table has a vintage of that known_at or
    already said the same at that moment.
@@ -34,6 +35,7 @@ _GROUP = [SERIES, TIME]
 _HELD = "held by the table"
 _PLACE = "place of the last held row"
 _NEWEST = "when the newest held row was known"
+_REVISED = "when a revision of it was known"
 _NEXT = timedelta(microseconds=1)
 
 
@@ -140,11 +142,16 @@ def merge_batch(
 
 def _as_told(fresh: pl.DataFrame, kept: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
     """Return vintages that a read added with the known_at that the source told; rule 3 may have made it later."""
-    before = latest(kept).select(*_GROUP, pl.col(KNOWN_AT).alias(_NEWEST))
-    revised_at = pl.max_horizontal(pl.lit(ingested_at).cast(TIMESTAMP), pl.col(_NEWEST) + _NEXT)
-    told = pl.when((pl.col(KNOWN_AT) == revised_at) & pl.col(_NEWEST).is_not_null()).then(_NEWEST).otherwise(KNOWN_AT)
-    told_before = fresh.join(before, on=_GROUP, how="left").with_columns(told.alias(KNOWN_AT)).drop(_NEWEST)
+    revised_at = _revised_at(ingested_at).alias(_REVISED)
+    before = latest(kept).select(*_GROUP, pl.col(KNOWN_AT).alias(_NEWEST), revised_at)
+    told = pl.when(pl.col(KNOWN_AT) == pl.col(_REVISED)).then(_NEWEST).otherwise(KNOWN_AT)
+    told_before = fresh.join(before, on=_GROUP, how="left").with_columns(told.alias(KNOWN_AT)).drop(_NEWEST, _REVISED)
     return told_before.unique(KEY, keep="last", maintain_order=True)
+
+
+def _revised_at(ingested_at: datetime) -> pl.Expr:
+    """Return when a revision of each vintage was known that comes at a moment and does not tell it; see rule 3."""
+    return pl.max_horizontal(pl.lit(ingested_at).cast(TIMESTAMP), pl.col(KNOWN_AT) + _NEXT, pl.col(INGESTED_AT))
 
 
 def _say_the_same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
@@ -170,18 +177,19 @@ def new_vintages(
     absent = [name for name in value_columns(held) if name not in rows.columns]
     rows = rows.drop(INGESTED_AT, strict=False).sort(KEY)
     rows = rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in absent)
-    held = pl.concat([held.drop(INGESTED_AT), rows.clear()], how="diagonal").select(rows.columns)
+    held = pl.concat([held, rows.clear()], how="diagonal").select(*rows.columns, INGESTED_AT)
+    ingested = pl.lit(ingested_at).cast(TIMESTAMP).alias(INGESTED_AT)
     last = rows.select(
         pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in _GROUP)
     ).to_series()
     if published:
         last &= ~_is_older(rows, latest(held))
-    history = _history(held, rows.filter(~last), absent)
+    history = _history(held.drop(INGESTED_AT), rows.filter(~last), absent)
     if history.height:
-        held = pl.concat([held, history]).sort(KEY)
+        held = pl.concat([held, history.with_columns(ingested)]).sort(KEY)
     changes = _changes(latest(held), rows.filter(last), absent, ingested_at)
     new = pl.concat([history, changes]).sort(KEY)
-    return new.with_columns(pl.lit(ingested_at).cast(TIMESTAMP).alias(INGESTED_AT))
+    return new.with_columns(ingested)
 
 
 def _is_older(rows: pl.DataFrame, newest: pl.DataFrame) -> pl.Series:
@@ -231,7 +239,7 @@ def _changes(known: pl.DataFrame, newest: pl.DataFrame, absent: list[str], inges
     differs = pl.Series([False]).new_from_index(0, revised.height)
     for name in value_columns(revised):
         differs |= revised.get_column(name).ne_missing(before.get_column(name))
-    revised_at = pl.max_horizontal(pl.lit(ingested_at).cast(TIMESTAMP), before.get_column(KNOWN_AT) + _NEXT)
+    revised_at = before.select(_revised_at(ingested_at)).to_series()
     published = pl.col(KNOWN_AT) > before.get_column(KNOWN_AT)
     revised = revised.with_columns(pl.when(published).then(KNOWN_AT).otherwise(revised_at).alias(KNOWN_AT))
     return pl.concat([added, revised.filter(differs)])

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, Connection, Engine, Insert, MetaData, Table, func, inspect, select
+from sqlalchemy import Column, Connection, Engine, Insert, MetaData, Table, bindparam, delete, func, inspect, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from presage.errors import DataError, JobError, PresageError, SourceUnavailableError, StorageError
+from presage.frame import KEY, SERIES, TIME
 from presage.sinks.columns import family, identifier, require_keys_that_fit, sink_columns
 from presage.sinks.tables import SinkTable
 from presage.sources.database import Database, credentials_of, fault_kind, fault_text
@@ -25,6 +26,7 @@ from presage.spec.operations import SqlSink
 from presage.spec.sources import SecretRef
 
 _BATCH_ROWS = 5_000
+_SPAN = "span of the row"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def write_tables(
     sleep: Callable[[float], None],
 ) -> None:
     """Make tables hold some rows: new ones are added, those of the same key replaced, others stay.
+
+    Of a table that is given completely, others of the same series and time are deleted.
 
     Tables and columns that are missing are made first. The rows of all tables are then written in one transaction: all
     of them are there afterwards, or none. A connection that breaks and a conflict with another session are tried again.
@@ -100,6 +104,8 @@ class _Writer:
                 statement = self._upsert(target.table)
                 for batch in self._batches(self._missing(connection, target)):
                     connection.execute(statement, batch)
+                if target.wanted.complete:
+                    self._delete_others(connection, target)
 
     def _prepared(self, connection: Connection, wanted: SinkTable) -> _Target:
         table = Table(
@@ -171,6 +177,24 @@ class _Writer:
         newer = rows.filter(pl.col(name) > newest)
         return newer if rows.height - newer.height == count else rows
 
+    def _delete_others(self, connection: Connection, target: _Target) -> None:
+        """Delete the rows whose series and time are among the wanted ones, but whose key is not."""
+        columns = [target.table.columns[f"c{target.wanted.rows.columns.index(name)}"] for name in KEY]
+        series, time, _ = columns
+        there = select(*columns).where(series == bindparam("series"), time.between(bindparam("low"), bindparam("high")))
+        same = (column == bindparam(f"key{place}") for place, column in enumerate(columns))
+        removal = delete(target.table).where(*same)
+        for wanted in _spans(target.wanted.rows.select(KEY)):
+            keys = set(wanted.rows())
+            times = {key[:2] for key in keys}
+            stored = self._stored(wanted)
+            named = {"series": stored.item(0, SERIES), "low": stored.item(0, TIME), "high": stored.item(-1, TIME)}
+            with connection.execute(there, named) as found:
+                others = [row for row in found if (key := tuple(map(_in_utc, row)))[:2] in times and key not in keys]
+            for start in range(0, len(others), _BATCH_ROWS):
+                part = others[start : start + _BATCH_ROWS]
+                connection.execute(removal, [{f"key{place}": cell for place, cell in enumerate(row)} for row in part])
+
     def _upsert(self, table: Table) -> Insert:
         others = [column for column in table.columns if not column.primary_key]
         if self._dialect == "mysql":
@@ -188,12 +212,29 @@ class _Writer:
         )
 
     def _batches(self, rows: pl.DataFrame) -> Iterator[list[dict[str, object]]]:
-        zoned = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone]
-        if self._dialect != "postgresql":
-            rows = rows.with_columns(pl.col(zoned).dt.replace_time_zone(None))
+        rows = self._stored(rows)
         names = [f"c{place}" for place in range(rows.width)]
         for part in rows.iter_slices(_BATCH_ROWS):
             yield [dict(zip(names, row, strict=True)) for row in part.rows()]
+
+    def _stored(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with times as the database keeps them."""
+        if self._dialect == "postgresql":
+            return rows
+        zoned = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone]
+        return rows.with_columns(pl.col(zoned).dt.replace_time_zone(None))
+
+
+def _spans(keys: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield sorted keys, each with all vintages of one series' bars of a span of time."""
+    for series in keys.partition_by(SERIES, maintain_order=True):
+        numbered = series.with_columns((pl.col(TIME).rle_id() // _BATCH_ROWS).alias(_SPAN))
+        yield from numbered.partition_by(_SPAN, maintain_order=True, include_key=False)
+
+
+def _in_utc(cell: object) -> object:
+    """Return a time of a database in UTC; those without a zone are."""
+    return cell.replace(tzinfo=UTC) if isinstance(cell, datetime) and cell.tzinfo is None else cell
 
 
 def _make(connection: Connection, make: Callable[[], object], made: Callable[[], bool]) -> None:
@@ -225,7 +266,7 @@ def _explained(error: SQLAlchemyError, place: str, said: str, sink: SqlSink) -> 
             f"Correct {prefix}USERNAME and {prefix}PASSWORD.",
         )
     remedies = {
-        "Forbidden": "Grant the user SELECT, INSERT, UPDATE, CREATE and ALTER there.",
+        "Forbidden": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE and ALTER there.",
         "Missing": "Make the database, or correct the address.",
     }
     if kind in remedies:

@@ -33,12 +33,15 @@ class SinkTable:
         key: Columns that tell one row from another.
         grows_by: Column whose newest value tells what a sink holds already, because a row never changes once it is
             there; None where rows do.
+        complete: Whether the rows are all that there are of their (series, time), so that a sink is to hold no other:
+            a bar that was made up is gone once the real one is there.
     """
 
     name: str
     rows: pl.DataFrame
     key: tuple[str, ...]
     grows_by: str | None = None
+    complete: bool = False
 
 
 def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
@@ -56,7 +59,13 @@ def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
     """
     rows = pl.concat(parts, how="diagonal_relaxed")
     order = [_RUN] if data == "forecasts" and _RUN in rows.columns else []
-    return SinkTable(name, _clean(name, rows, _KEYS[data], order), _KEYS[data], INGESTED_AT if data == "raw" else None)
+    return SinkTable(
+        name,
+        _clean(name, rows, _KEYS[data], order),
+        _KEYS[data],
+        grows_by=INGESTED_AT if data == "raw" else None,
+        complete=data == "bars",
+    )
 
 
 def ds_y_symbol(name: str, data: Data, parts: Iterable[pl.DataFrame], target: str) -> SinkTable:

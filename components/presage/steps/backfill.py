@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -24,7 +24,7 @@ from presage.features.definitions import require_columns
 from presage.files import write_atomically
 from presage.frame import TIME
 from presage.lake.tables import Lake
-from presage.sources.contract import Request
+from presage.sources.contract import NOTHING_BEFORE, Request
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes
@@ -36,6 +36,8 @@ from presage.steps.supported import require_forecast
 from presage.steps.workdir import WorkDirectory, job_key
 
 _LOG = logging.getLogger(__name__)
+# How long a read that was broken off may wait to be gone on with.
+_GOES_ON = timedelta(days=1)
 
 
 class FilledSource(BaseModel):
@@ -140,8 +142,10 @@ def backfill(
             asked = None
             if can_be_asked_for_spans(read.source):
                 named = start is not None or end is not None
-                spans = (Span(start or _first(bars), until),) if named else holes(bars)
-                ask = _Asking(read, lake, request, _Progress.of(work, job, name, spans[0] if named else None), progress)
+                first = _first(bars) if start is None else max(start, NOTHING_BEFORE)
+                spans = (Span(first, until),) if named else holes(bars)
+                marks = _Progress.of(work, job, read, spans[0] if named else None, now)
+                ask = _Asking(read, lake, request, marks, progress)
                 asked = ask.all(by_month(spans), chunk_bytes)
                 kept = replace(kept, version=lake.current(read.table) or kept.version)
                 bars = known_bars(job, read.source, lake, kept, now=now) if asked else bars
@@ -177,39 +181,50 @@ class _Done(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal["v1"] = "v1"
+    table: str
     start: AwareDatetime
     until: AwareDatetime
+    begun: AwareDatetime
 
 
 @dataclass(frozen=True)
 class _Progress:
     """How far a named span of a source has been read, kept in a file until all of it was.
 
-    Holes need no such file: what is filled is no hole any more.
+    Holes need no such file: what is filled is no hole any more. A read that was broken off more than a day ago is begun
+    anew, for the source may have changed since, and so is one into another table.
     """
 
     path: Path
+    table: str
     span: Span | None
+    now: datetime
 
     @classmethod
-    def of(cls, work: WorkDirectory, job: PredictionJob, name: str, span: Span | None) -> _Progress:
-        return cls(work.root / "backfills" / f"{job_key(job)}.{name}.json", span)
+    def of(cls, work: WorkDirectory, job: PredictionJob, read: SourceRead, span: Span | None, now: datetime) -> Self:
+        return cls(work.root / "backfills" / f"{job_key(job)}.{read.source.name}.json", read.table, span, now)
 
     def until(self) -> datetime | None:
         """Return up to where the span was read before; None where it was not begun."""
-        if self.span is None or not self.path.exists():
+        done = self._done()
+        if self.span is None or done is None or done.table != self.table or done.start != self.span.start:
             return None
-        try:
-            done = _Done.model_validate_json(self.path.read_bytes())
-        except (OSError, ValidationError):
-            return None
+        recent = timedelta(0) <= self.now - done.begun <= _GOES_ON
         # Without --end the span ends at another moment each time.
-        return done.until if done.start == self.span.start and done.until <= self.span.end else None
+        return done.until if recent and done.until <= self.span.end else None
 
     def keep(self, until: datetime) -> None:
         if self.span is not None:
-            done = _Done(start=self.span.start, until=until)
+            before = self._done()
+            begun = before.begun if before is not None and self.until() is not None else self.now
+            done = _Done(table=self.table, start=self.span.start, until=until, begun=begun)
             write_atomically(self.path, done.model_dump_json() + "\n")
+
+    def _done(self) -> _Done | None:
+        try:
+            return _Done.model_validate_json(self.path.read_bytes())
+        except (OSError, ValidationError):
+            return None
 
     def finish(self) -> None:
         if self.span is not None:

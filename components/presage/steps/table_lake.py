@@ -69,7 +69,7 @@ def ingest_rows(
         kinds=None if design is None else telling | design.kinds,
         may_lack=() if design is None else set(telling).difference(design.kinds),
     )
-    columns = [*kinds_of(given.rows), f"rows of {target.column}"]
+    columns = [*kinds_of(given.rows), f"rows of {target.column}, one whenever published"]
     version = keep_rows(lake, raw_table(job, source, columns), given.rows, target=target.column, ingested_at=now)
     rows = first_published(lake.read(version), target.column)
     observations = observe(rows, job.spec, now)

@@ -180,7 +180,10 @@ def _quietly(lake: Lake, version: TableVersion) -> tuple[str, ...] | None:
 
 
 def _data(job: PredictionJob, source: Source, lake: Lake, manifest: RunManifest, now: datetime) -> Check:
-    """Compare the newest closed bar of a source with the moment at which the one behind the next is due."""
+    """Compare the newest closed bar of a source with the moment at which the one behind the next is due.
+
+    Of several series, each is looked at among the bars that the run pins.
+    """
     name = f"data {source.name}"
     pinned = manifest.tables.get(source.name)
     try:
@@ -195,10 +198,32 @@ def _data(job: PredictionJob, source: Source, lake: Lake, manifest: RunManifest,
     due = bar_due(job, source, bar, daily)
     message = f"newest bar {bar:%Y-%m-%d %H:%M} UTC, another due by {due:%Y-%m-%d %H:%M}"
     if now <= due:
-        return Check(name=name, state="pass", message=message)
+        behind = "" if daily is None else _behind(job, source, daily, manifest.created_at)
+        if not behind:
+            return Check(name=name, state="pass", message=message)
+        remedy = f"Look whether source {source.name!r} still has something to give of it."
+        return Check(name=name, state="warn", message=f"{message}; {behind}", remedy=remedy)
     remedy = f"Refresh it: presage forecast FILE. If it stays so, source {source.name!r} has nothing new to give."
     state: State = "fail" if source.name == job.spec.target.source else "warn"
     return Check(name=name, state=state, message=f"{message}: stale for {_duration(now - due)}", remedy=remedy)
+
+
+def _behind(job: PredictionJob, source: Source, bars: pl.DataFrame, moment: datetime) -> str:
+    """Return which series were stale at the moment of a run whose bars these are, where others were not; else ''.
+
+    Each is judged by its own bars, for some may have no weekends where others do.
+    """
+    parts = bars.select(SERIES, TIME).sort(SERIES, TIME).partition_by(SERIES)
+    stale = [
+        (part.item(-1, TIME), part.item(0, SERIES))
+        for part in parts
+        if bar_due(job, source, part.item(-1, TIME), part) < moment
+    ]
+    if not stale or len(stale) == len(parts):
+        return ""
+    since, series = min(stale)
+    who = f"series {series!r}" if len(stale) == 1 else f"{len(stale)} of {len(parts)} series, {series!r} the longest,"
+    return f"stale at the newest run: {who} with no bar after {since:%Y-%m-%d %H:%M}"
 
 
 def _newest_time(lake: Lake, table: str, now: datetime) -> datetime | None:

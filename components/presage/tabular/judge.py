@@ -182,7 +182,7 @@ def _test(
     if not own:
         return None, 0
     candidates: dict[str, FloatArray] = {trial.contender: trial.losses for trial in own}
-    untested = searched(spec.models)
+    untested = 0
     for trial in tried:
         if trial.procedure == own[0].procedure and trial.contender in candidates:
             continue

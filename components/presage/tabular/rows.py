@@ -4,7 +4,8 @@ Time. A row's time is the moment that it names, in UTC; it is known a lag later,
 date without a clock time counts as the end of its day there, since the hour must not be guessed too early.
 
 Identity. Rows have no key: an identity is the digest of the row's time and cells and the number of the row among those
-with the same. The target's cell is left out, so that a row whose outcome comes later is still the same row.
+with the same. The target's cell and the time of publication are left out, so that a row whose outcome comes later is
+still the same row. The number holds within one read; `presage.tabular.held` gives the one that stays.
 """
 
 from __future__ import annotations
@@ -152,11 +153,11 @@ def _not_too_early(times: Moments, source: Source) -> pl.Series:
 
 def _identified(rows: pl.DataFrame, target: str) -> pl.DataFrame:
     """Return rows with their identities, in the order of time and identity."""
-    names = sorted(name for name in rows.columns if name != target)
+    names = sorted(name for name in rows.columns if name not in (target, KNOWN_AT))
     cells = [pl.col(name).to_physical().cast(pl.String).fill_null(_MISSING) for name in names]
     text = rows.select(pl.concat_str(cells, separator=_SEPARATOR)).to_series()
     digests = pl.Series(ROW, [hashlib.sha256(row.encode()).hexdigest()[:_DIGITS] for row in text])
-    # By the target and not by the source's order: a source that gives its rows in another order gives the same ones.
-    ordered = rows.insert_column(0, digests).sort(ROW, target, nulls_last=True)
+    # By outcome and publication, not by the source's order: rows that are given in another order are the same ones.
+    ordered = rows.insert_column(0, digests).sort(ROW, target, KNOWN_AT, nulls_last=True)
     number = pl.int_range(pl.len()).over(ROW)
     return ordered.with_columns(pl.format("{}-{}", ROW, number)).sort(TIME, ROW)

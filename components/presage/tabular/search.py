@@ -50,7 +50,7 @@ def search_rows(model: Model, window: Window, task: TableTask, evaluation: Evalu
         seed: Seed of the search and of every fit.
 
     Raises:
-        DataError: The window is too short for the blocks.
+        DataError: The window is too short for the blocks, or no configuration predicts them.
         MissingExtraError: Optuna, or the library behind the model, is not installed.
     """
     if model.search is None:
@@ -68,12 +68,18 @@ def search_rows(model: Model, window: Window, task: TableTask, evaluation: Evalu
     metric = _POINT.get(evaluation.metric, evaluation.metric)
 
     def loss(tried: Model) -> float:
-        blocks = (
-            _validate(tried, window, task, start=start, stop=start + size, embargo=embargo, seed=seed)
-            for start in starts
-        )
-        losses = np.concatenate([row_losses(metric, outcome, mean) for outcome, mean in blocks])
-        return float(losses.mean()) if np.isfinite(losses).all() else math.inf
+        scored = []
+        for start in starts:
+            try:
+                outcome, mean = _validate(
+                    tried, window, task, start=start, stop=start + size, embargo=embargo, seed=seed
+                )
+            except DataError:
+                return math.inf
+            there = outcome != 0 if metric == "MAPE" else np.ones(len(outcome), dtype=np.bool_)
+            scored.append(row_losses(metric, outcome[there], mean[there]))
+        losses = np.concatenate(scored)
+        return float(losses.mean()) if len(losses) and np.isfinite(losses).all() else math.inf
 
     return minimise(model, loss, seed=seed)
 
@@ -81,7 +87,11 @@ def search_rows(model: Model, window: Window, task: TableTask, evaluation: Evalu
 def _validate(
     model: Model, window: Window, task: TableTask, *, start: int, stop: int, embargo: int, seed: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the outcomes of a block of rows, and what a fit on what was known before it predicts."""
+    """Return the outcomes of a block of rows, and what a fit on what was known before it predicts.
+
+    Raises:
+        DataError: Too few outcomes were known before it.
+    """
     before = np.arange(start - embargo)
     known = before[window.known_at[before] <= window.time[start]]
     fitted = learner(model, task).fit(window.features[known], window.outcome[known], seed)
