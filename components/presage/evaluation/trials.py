@@ -26,7 +26,8 @@ class Trial:
     Attributes:
         procedure: Digest of what makes the forecasting procedure (`presage.spec.digest`).
         contender: Name of the candidate in that procedure.
-        question: What the losses measure: metric, target and horizon. Losses compare only under the same question.
+        question: What the losses measure: metric, target, horizon and, of a panel, its scored series. Losses compare
+            only under the same question.
         origins: (n,) datetime64[us], UTC, ascending; the origins that were scored, of a panel the bars' starts.
         losses: (n,) float64; the loss at each.
     """
