@@ -286,3 +286,10 @@ def test_no_damage_to_a_parquet_file_ends_in_anything_but_rows_or_a_data_error(t
             except DataError:
                 refused += 1
     assert refused > len(whole) // 7
+
+
+@pytest.mark.parametrize("column", ["*", "^a.*$"])
+def test_a_column_whose_name_is_a_pattern_of_names_is_refused(tmp_path, column):
+    (tmp_path / "prices.csv").write_text(f"Date,{column}\n2024-01-01,1\n")
+    with pytest.raises(DataError, match="cannot be a column's name"):
+        rows_of(tmp_path, "prices.csv")

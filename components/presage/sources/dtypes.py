@@ -29,7 +29,7 @@ def likely_dtypes(first: pl.DataFrame, source: Source, *, quotes: bool) -> Mappi
     dtypes: dict[str, pl.DataType] = {}
     for cells in first:
         column = cells.name.strip()
-        if roles.count(column) > 1:
+        if roles.count(column) > 1 or is_pattern(column):
             continue
         if column == source.series:
             if not quotes:
@@ -40,6 +40,11 @@ def likely_dtypes(first: pl.DataFrame, source: Source, *, quotes: bool) -> Mappi
         elif column != source.availability.column and _holds_values(column, source) and _reads(cells, pl.Float64()):
             dtypes[cells.name] = pl.Float64()
     return dtypes
+
+
+def is_pattern(column: str) -> bool:
+    """Return whether polars takes a column's name for all columns, or for a pattern of their names."""
+    return column == "*" or (column.startswith("^") and column.endswith("$"))
 
 
 def surely_read(data: pl.DataFrame, source: Source) -> bool:

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from presage.errors import DataError
 from presage.sources.columns import needed_columns, require_columns
 from presage.sources.contract import Part, Table
-from presage.sources.dtypes import likely_dtypes, surely_read
+from presage.sources.dtypes import is_pattern, likely_dtypes, surely_read
 from presage.spec.sources import Source, TableOptions
 
 _AGAIN = "Get the file again."
@@ -55,6 +55,9 @@ def parse(content: bytes, name: str, options: TableOptions, source: Source) -> T
         table = _parse_parquet(content, name, place, source)
     else:
         table = _parse_csv(content, name, options, place, source)
+    for column in table.data.columns:
+        if is_pattern(column):
+            raise DataError(f"{place}: {column!r} cannot be a column's name.", "Rename the column in the file.")
     # Only now does nothing refer to the file any more, and there is room for the columns in one piece each.
     del content
     table = replace(table, data=table.data.rechunk())
