@@ -125,8 +125,8 @@ class _Store:
 
         def attempt() -> _Object | None:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
-            mark = _mark(key, answer["ETag"])
             with closing(answer["Body"]) as body:
+                mark = _mark(key, answer["ETag"])
                 return None if mark in known else _Object(key, body.read(), mark)
 
         return self._asked(attempt, key)
