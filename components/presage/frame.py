@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +34,12 @@ KNOWN_AT = "known_at"
 INGESTED_AT = "ingested_at"
 KEY = (SERIES, TIME, KNOWN_AT)
 TIMESTAMP = pl.Datetime("us", "UTC")
+
+
+def moment(time: np.datetime64) -> datetime:
+    """Return a datetime64 in UTC as a datetime."""
+    naive: datetime = time.astype("datetime64[us]").item()
+    return naive.replace(tzinfo=UTC)
 
 
 def value_columns(rows: pl.DataFrame) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
 from presage.errors import DataError
 from presage.evaluation.backtest import BackTest, Forecasts
 from presage.evaluation.coverage import cover
+from presage.evaluation.losses import Losses, skill
 from presage.evaluation.metrics import by_date, displayed, hits, measure, origin_losses, seasonal_scale
-from presage.evaluation.scorecard import Contender, FoldMetrics, Metrics, SeriesScore, StepMetrics
-from presage.frame import FloatArray, IntArray, TimeArray
+from presage.evaluation.scorecard import Contender, Metrics, SeriesScore, StepMetrics
+from presage.frame import FloatArray, IntArray
 from presage.spec.evaluation import Evaluation, Metric, Promotion
 
 
@@ -22,10 +22,9 @@ class Scored:
     """The origins that count, with what came and what each contender lost.
 
     Attributes:
-        time: (d,) datetime64[us], UTC; start of the bar of each date.
-        origin: (d,) datetime64[us], UTC, ascending; what tells the dates apart from run to run: of one series when
-            the forecast could be issued, of a panel the same as `time`, as its series are known at different moments.
-        fold: (d,) number of the fold.
+        losses: What each contender lost at each date, averaged over the series that are scored there. A date's origin
+            is of one series when the forecast could be issued, of a panel the start of its bar, as its series are
+            known at different moments.
         date: (n,) place of each scored origin among the dates; those of one series are its dates.
         series: (n,) place of its series among `names`.
         names: Names of the series.
@@ -35,13 +34,10 @@ class Scored:
         probabilities: (q,) probabilities of the quantiles.
         forecasts: By contender, baselines first, cut to these origins.
         origin_losses: (n,) loss of each contender at each origin, finite.
-        losses: (d,) the same, averaged over the series that are scored at each date.
         overflowing: Candidates left out because their forecasts are too large to be scored.
     """
 
-    time: TimeArray
-    origin: TimeArray
-    fold: IntArray
+    losses: Losses
     date: IntArray
     series: IntArray
     names: tuple[str, ...]
@@ -51,18 +47,12 @@ class Scored:
     probabilities: FloatArray
     forecasts: Mapping[str, Forecasts]
     origin_losses: Mapping[str, FloatArray]
-    losses: Mapping[str, FloatArray]
     overflowing: tuple[str, ...]
 
     @property
     def horizon(self) -> int:
         """Steps ahead."""
         return int(self.outcome.shape[1])
-
-    def best_baseline(self) -> str:
-        """Return the baseline with the smallest mean loss; of equal ones, the first."""
-        names = [name for name, forecasts in self.forecasts.items() if forecasts.baseline]
-        return min(names, key=lambda name: float(self.losses[name].mean()))
 
 
 def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
@@ -100,9 +90,15 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
         else:
             overflowing.append(name)
     return Scored(
-        time=frame.time[rows[first]],
-        origin=(panel.issued if len(panel) == 1 else panel.dates)[dates],
-        fold=back_test.fold[counted][first],
+        losses=Losses(
+            metric=metric,
+            time=frame.time[rows[first]],
+            origin=(panel.issued if len(panel) == 1 else panel.dates)[dates],
+            fold=back_test.fold[counted][first],
+            by_contender={name: by_date(loss, date) for name, loss in losses.items()},
+            baselines=tuple(name for name, one in forecasts.items() if one.baseline),
+            horizon=int(outcome.shape[1]),
+        ),
         date=date,
         series=back_test.series[counted],
         names=panel.names,
@@ -112,7 +108,6 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
         probabilities=back_test.probabilities,
         forecasts=forecasts,
         origin_losses=losses,
-        losses={name: by_date(loss, date) for name, loss in losses.items()},
         overflowing=tuple(overflowing),
     )
 
@@ -135,14 +130,12 @@ def contender_card(
     scored: Scored, name: str, superior: bool, evaluation: Evaluation, promotion: Promotion
 ) -> Contender:
     """Return the scorecard's entry of one contender."""
-    forecasts, losses = scored.forecasts[name], scored.losses[name]
-    benchmark = scored.losses[scored.best_baseline()]
-    loss = displayed(evaluation.metric, losses)
+    forecasts = scored.forecasts[name]
     return Contender(
         name=name,
         baseline=forecasts.baseline,
-        loss=loss,
-        skill=_skill(loss, displayed(evaluation.metric, benchmark)),
+        loss=scored.losses.shown(name),
+        skill=scored.losses.skill(name),
         superior=superior,
         metrics=_metrics(scored, forecasts, slice(None), promotion.coverage.level),
         steps=tuple(
@@ -151,10 +144,7 @@ def contender_card(
             )
             for step in range(scored.horizon)
         ),
-        folds=tuple(
-            _fold_metrics(scored, int(number), losses, benchmark, evaluation.metric)
-            for number in np.unique(scored.fold)
-        ),
+        folds=scored.losses.folds(name),
         coverage=tuple(
             cover(
                 level,
@@ -171,18 +161,18 @@ def contender_card(
     )
 
 
-def series_scores(scored: Scored, about: str, metric: Metric, coverage_level: float) -> tuple[SeriesScore, ...]:
+def series_scores(scored: Scored, about: str, coverage_level: float) -> tuple[SeriesScore, ...]:
     """Return what each series of a panel contributed; nothing for a single series.
 
     Args:
         scored: The scored origins.
         about: The contender that the verdict is about.
-        metric: What the loss is.
         coverage_level: Nominal coverage of the interval that the gate watches.
     """
     if len(scored.names) == 1:
         return ()
-    benchmark, loss = scored.origin_losses[scored.best_baseline()], scored.origin_losses[about]
+    metric = scored.losses.metric
+    benchmark, loss = scored.origin_losses[scored.losses.best_baseline], scored.origin_losses[about]
     inside = hits(coverage_level, scored.outcome, scored.forecasts[about].quantiles, scored.probabilities).mean(axis=1)
     scores = []
     for place, name in enumerate(scored.names):
@@ -196,17 +186,11 @@ def series_scores(scored: Scored, about: str, metric: Metric, coverage_level: fl
                 name=name,
                 origins=own.stop - own.start,
                 loss=mine,
-                skill=_skill(mine, displayed(metric, benchmark[own])),
+                skill=skill(mine, displayed(metric, benchmark[own])),
                 coverage=float(inside[own].mean()),
             )
         )
     return tuple(scores)
-
-
-def moment(value: np.datetime64) -> datetime:
-    """Return a datetime64 in UTC as a datetime."""
-    naive: datetime = value.astype("datetime64[us]").item()
-    return naive.replace(tzinfo=UTC)
 
 
 def _metrics(scored: Scored, forecasts: Forecasts, steps: slice, coverage_level: float) -> Metrics:
@@ -219,22 +203,3 @@ def _metrics(scored: Scored, forecasts: Forecasts, steps: slice, coverage_level:
         scale=scored.scale,
         coverage_level=coverage_level,
     )
-
-
-def _fold_metrics(
-    scored: Scored, number: int, losses: FloatArray, benchmark: FloatArray, metric: Metric
-) -> FoldMetrics:
-    rows = scored.fold == number
-    loss = displayed(metric, losses[rows])
-    return FoldMetrics(
-        fold=number,
-        start=moment(scored.time[rows][0]),
-        end=moment(scored.time[rows][-1]),
-        origins=int(rows.sum()),
-        loss=loss,
-        skill=_skill(loss, displayed(metric, benchmark[rows])),
-    )
-
-
-def _skill(loss: float, benchmark: float) -> float | None:
-    return 1 - loss / benchmark if benchmark > 0 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from presage.errors import DataError, LakeError
 from presage.evaluation.intervals import IntervalState, issue
 from presage.files import write_atomically
-from presage.frame import SERIES, TIMESTAMP, FloatArray, Frame, Panel
+from presage.frame import SERIES, TIMESTAMP, FloatArray, Frame, Panel, moment
 from presage.lake.tables import Lake
 from presage.models.bundle import SERIES_FOLDER, Bundle, ConformalState, files_of_series
 from presage.models.registry import load
@@ -91,7 +91,7 @@ def _issued(bundle: Bundle, frame: Frame, mean: FloatArray, conformal: Conformal
     probabilities = np.array(conformal.probabilities if conformal.offsets else (), dtype=np.float64)
     return IssuedForecast(
         series=frame.series,
-        issued_at=_moment(frame.origin[-1]),
+        issued_at=moment(frame.origin[-1]),
         target_time=frame.target_time[-1],
         mean=mean,
         probabilities=probabilities,
@@ -173,7 +173,7 @@ def _summarised(job: PredictionJob, forecast: IssuedForecast) -> SeriesForecast:
         issued_at=forecast.issued_at,
         stale_after=stale_after(job, forecast),
         steps=tuple(
-            ForecastStep(target_time=_moment(time), mean=mean, quantiles=dict(zip(names, quantiles, strict=True)))
+            ForecastStep(target_time=moment(time), mean=mean, quantiles=dict(zip(names, quantiles, strict=True)))
             for time, mean, quantiles in zip(
                 forecast.target_time, forecast.mean.tolist(), forecast.quantiles.tolist(), strict=True
             )
@@ -191,7 +191,7 @@ def stale_after(job: PredictionJob, forecast: IssuedForecast) -> datetime:
     if longest is not None:
         return forecast.issued_at + parse_duration(longest)
     source = job.spec.source(job.spec.target.source)
-    next_bar = _moment(forecast.target_time[0])
+    next_bar = moment(forecast.target_time[0])
     return shift(next_bar, 2, parse_frequency(job.spec.frequency), source.time_zone) + parse_duration(
         source.availability.lag
     )
@@ -236,8 +236,3 @@ def _quantiles(bundle: Bundle, conformal: ConformalState, level: float, mean: Fl
 
 def _names(probabilities: FloatArray) -> list[str]:
     return [f"q{probability:g}" for probability in probabilities.tolist()]
-
-
-def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-
-import numpy as np
 
 from presage.evaluation.backtest import BackTest
 from presage.evaluation.contenders import Contender, contenders
@@ -18,7 +16,7 @@ from presage.evaluation.scorecard import Scorecard
 from presage.evaluation.trials import Trial, merge
 from presage.evaluation.walk_forward import back_test
 from presage.features.config import from_json
-from presage.frame import Panel
+from presage.frame import Panel, moment
 from presage.models.bundle import (
     PANEL_VERSION,
     VERSION,
@@ -113,8 +111,8 @@ def train(
         horizon=target.horizon,
         season=season,
         frequency=job.spec.frequency,
-        train_start=_moment(window.dates[0]),
-        train_end=_moment(window.dates[-1]),
+        train_start=moment(window.dates[0]),
+        train_end=moment(window.dates[-1]),
         conformal=ConformalState() if many else states[panel.names[0]],
         panel=tuple(BundleSeries(name=name, conformal=states[name]) for name in forecasters) if many else (),
         created_at=now,
@@ -146,8 +144,3 @@ def _conformal(job: PredictionJob, tested: BackTest, champion: str) -> dict[str,
         )
         for part, state in zip(walked, states, strict=True)
     }
-
-
-def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from presage.errors import LakeError
-from presage.frame import FloatArray
+from presage.frame import FloatArray, moment
 from presage.models.bundle import Bundle, ConformalState, read_bundle, write_bundle
 from presage.models.learners import Fitted, load
 from presage.spec.digest import spec_digest
@@ -83,8 +83,8 @@ def write_model(directory: Path, job: PredictionJob, final: Final, probabilities
         horizon=1,
         season=1,
         frequency=job.spec.frequency,
-        train_start=_moment(final.start),
-        train_end=_moment(final.end),
+        train_start=moment(final.start),
+        train_end=moment(final.end),
         conformal=ConformalState(
             probabilities=tuple(probabilities.tolist()), offsets=offsets, minimum=job.spec.target.minimum
         ),
@@ -109,8 +109,3 @@ def read_model(directory: Path) -> TableModel:
         )
     learnt = {name: content for name, content in files.items() if name != DESIGN}
     return TableModel(bundle=bundle, design=design, fitted=load(bundle.model, learnt))
-
-
-def _moment(time: np.datetime64) -> datetime:
-    moment: datetime = time.astype("datetime64[us]").item()
-    return moment.replace(tzinfo=UTC)

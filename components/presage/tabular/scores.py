@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 from scipy import stats
 
 from presage.errors import NotSupportedError
 from presage.evaluation.dependence import degrees_of_freedom, long_run_variance
-from presage.evaluation.metrics import displayed, hits, interval, measure
+from presage.evaluation.losses import Losses
+from presage.evaluation.metrics import by_date, hits, interval, measure
 from presage.evaluation.scorecard import (
     ClassificationMetrics,
     Contender,
     Coverage,
-    FoldMetrics,
     Metrics,
     ReliabilityBin,
 )
-from presage.frame import FloatArray, IntArray, TimeArray
-from presage.spec.evaluation import Evaluation, Metric, Promotion
+from presage.frame import FloatArray, IntArray
+from presage.spec.evaluation import CLASSIFICATION_METRICS, Evaluation, Metric, Promotion
 from presage.tabular.metrics import (
     brier_losses,
     calibration_error,
@@ -34,6 +33,8 @@ from presage.tabular.metrics import (
 from presage.tabular.search import row_losses
 from presage.tabular.walk import Predictions, Walk
 
+_NEIGHBOURS = 1
+"""Periods over which the loss of one is part of that of another: none, as rows are predicted from themselves."""
 _NO_METRICS = Metrics(
     mae=None,
     rmse=None,
@@ -53,36 +54,25 @@ class ScoredRows:
     """The rows that count, with what came and what each contender lost.
 
     Attributes:
-        metric: What the losses are.
+        losses: Mean loss of each contender over the rows of a period; an origin is the start of a period.
         outcome: (n,) what came.
         place: (n,) place of each row's period, ascending.
-        period: (t,) datetime64[us], UTC, ascending; start of each period with scored rows.
-        fold: (t,) number of the fold of each period.
         probabilities: (q,) probabilities of the quantiles.
         predictions: By contender, baselines first, cut to these rows.
-        losses: (t,) mean loss of each contender over the rows of a period, finite.
         overflowing: Candidates left out because their predictions are too large to be scored.
     """
 
-    metric: Metric
+    losses: Losses
     outcome: FloatArray
     place: IntArray
-    period: TimeArray
-    fold: IntArray
     probabilities: FloatArray
     predictions: Mapping[str, Predictions]
-    losses: Mapping[str, FloatArray]
     overflowing: tuple[str, ...]
 
     @property
     def classifies(self) -> bool:
         """Whether probabilities are scored."""
-        return self.metric in ("LogLoss", "Brier")
-
-    def best_baseline(self) -> str:
-        """Return the baseline with the smallest mean loss; of equal ones, the first."""
-        names = [name for name, predictions in self.predictions.items() if predictions.baseline]
-        return min(names, key=lambda name: float(self.losses[name].mean()))
+        return self.losses.metric in CLASSIFICATION_METRICS
 
 
 def score_rows(walked: Walk, metric: Metric) -> ScoredRows:
@@ -110,20 +100,25 @@ def score_rows(walked: Walk, metric: Metric) -> ScoredRows:
     overflowing: list[str] = []
     for name, whole in walked.predictions.items():
         own = replace(whole, mean=whole.mean[scored], quantiles=whole.quantiles[scored])
-        loss = _by_period(row_losses(metric, outcome, own.mean, own.quantiles, walked.probabilities), place)
+        loss = by_date(row_losses(metric, outcome, own.mean, own.quantiles, walked.probabilities), place)
         if own.baseline or np.isfinite(loss).all():
             predictions[name], losses[name] = own, loss
         else:
             overflowing.append(name)
     return ScoredRows(
-        metric=metric,
+        losses=Losses(
+            metric=metric,
+            time=period,
+            origin=period,
+            fold=fold,
+            by_contender=losses,
+            baselines=tuple(name for name, one in predictions.items() if one.baseline),
+            horizon=_NEIGHBOURS,
+        ),
         outcome=outcome,
         place=place,
-        period=period,
-        fold=fold,
         probabilities=walked.probabilities,
         predictions=predictions,
-        losses=losses,
         overflowing=tuple(overflowing),
     )
 
@@ -132,18 +127,16 @@ def contender_card(
     scored: ScoredRows, name: str, superior: bool, evaluation: Evaluation, promotion: Promotion
 ) -> Contender:
     """Return the scorecard's entry of one contender."""
-    predictions, losses = scored.predictions[name], scored.losses[name]
-    benchmark = scored.losses[scored.best_baseline()]
-    loss = displayed(scored.metric, losses)
+    predictions = scored.predictions[name]
     return Contender(
         name=name,
         baseline=predictions.baseline,
-        loss=loss,
-        skill=_skill(loss, displayed(scored.metric, benchmark)),
+        loss=scored.losses.shown(name),
+        skill=scored.losses.skill(name),
         superior=superior,
         metrics=_NO_METRICS if scored.classifies else _metrics(scored, predictions, promotion.coverage.level),
         steps=(),
-        folds=tuple(_fold_metrics(scored, int(number), losses, benchmark) for number in np.unique(scored.fold)),
+        folds=scored.losses.folds(name),
         coverage=()
         if scored.classifies
         else tuple(
@@ -157,7 +150,7 @@ def contender_card(
 
 def clipped_sentences(scored: ScoredRows) -> tuple[str, ...]:
     """Return, for each contender whose probabilities log loss does not take as they are, a sentence that says so."""
-    if scored.metric != "LogLoss":
+    if scored.losses.metric != "LogLoss":
         return ()
     counts = {name: int(clipped(one.mean).sum()) for name, one in scored.predictions.items()}
     return tuple(
@@ -166,17 +159,6 @@ def clipped_sentences(scored: ScoredRows) -> tuple[str, ...]:
         for name, found in counts.items()
         if found
     )
-
-
-def moment(value: np.datetime64) -> datetime:
-    """Return a datetime64 in UTC as a datetime."""
-    naive: datetime = value.astype("datetime64[us]").item()
-    return naive.replace(tzinfo=UTC)
-
-
-def _by_period(losses: FloatArray, place: IntArray) -> FloatArray:
-    """Return (t,) the mean of the losses of each period."""
-    return np.asarray(np.bincount(place, weights=losses) / np.bincount(place), dtype=np.float64)
 
 
 def _metrics(scored: ScoredRows, predictions: Predictions, level: float) -> Metrics:
@@ -230,20 +212,3 @@ def _cover(level: float, scored: ScoredRows, predictions: Predictions, confidenc
         upper=min(1.0, level + reach),
         width=float((predictions.quantiles[:, upper] - predictions.quantiles[:, lower]).mean()),
     )
-
-
-def _fold_metrics(scored: ScoredRows, number: int, losses: FloatArray, benchmark: FloatArray) -> FoldMetrics:
-    own = scored.fold == number
-    loss = displayed(scored.metric, losses[own])
-    return FoldMetrics(
-        fold=number,
-        start=moment(scored.period[own][0]),
-        end=moment(scored.period[own][-1]),
-        origins=int(own.sum()),
-        loss=loss,
-        skill=_skill(loss, displayed(scored.metric, benchmark[own])),
-    )
-
-
-def _skill(loss: float, benchmark: float) -> float | None:
-    return 1 - loss / benchmark if benchmark > 0 else None
