@@ -23,6 +23,7 @@ from presage.evaluation.scorecard import Reason, Scorecard, SeriesScore
 from presage.frame import Panel
 from presage.report import back_test_charts, chart, facts, forecast_charts, grids, numbers, score_charts, skill_charts
 from presage.report.data import Report
+from presage.report.grid import Column, Grid
 from presage.report.html import render
 from presage.report.markup import Markup, element, json_script, script
 from presage.report.numbers import UNDEFINED
@@ -614,6 +615,14 @@ def panel(promoted) -> Report:
         scorecard=promoted.scorecard.model_copy(update={"series": scores}),
         forecasts=(bare, promoted.forecast, replace(promoted.forecast, series="<b>=x")),
     )
+
+
+def test_a_grid_has_the_cells_of_each_column_side_by_side():
+    grid = Grid.of("Folds", (Column("Fold"), ["1", "2"]), (Column("Skill", unit="%"), ["3.0", "4.0"]), marked=1)
+    assert grid == Grid("Folds", (Column("Fold"), Column("Skill", unit="%")), (("1", "3.0"), ("2", "4.0")), 1)
+    assert Grid.of("Folds", (Column("Fold"), []), (Column("Skill"), [])).rows == ()
+    with pytest.raises(ValueError, match="shorter"):
+        Grid.of("Folds", (Column("Fold"), ["1"]), (Column("Skill"), []))
 
 
 def test_a_panel_is_shown_series_by_series(panel):

@@ -83,6 +83,16 @@ def test_the_page_shows_what_a_task_is_judged_by(task: str, titles: list[str], t
     assert card == report_of(task).scorecard
 
 
+def test_the_page_says_what_pins_the_run_and_runs_no_script_but_its_own(tmp_path: Path) -> None:
+    report = report_of("Regression")
+    page = write_table_report(tmp_path, report)["report.html"].read_text()
+    assert ": default/trips</title>" in page
+    assert 'content="default-src &#x27;none&#x27;; script-src &#x27;sha256-' in page
+    for pin in (report.run, report.digest, report.scorecard.digest()):
+        assert f"<code>{pin}</code>" in page
+    assert "The same job, data, seed and lock" in " ".join(page.split())
+
+
 def test_predictions_are_beside_what_came(tmp_path: Path) -> None:
     write_table_report(tmp_path, report_of("Regression"))
     rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))

@@ -35,9 +35,9 @@ class IssuedForecast:
     quantiles: FloatArray
 
 
-@dataclass(frozen=True)
-class Report:
-    """One run, ready to be shown.
+@dataclass(frozen=True, kw_only=True)
+class JudgedRun:
+    """One run, of bars or of rows, and what it found.
 
     Attributes:
         job: Name of the job.
@@ -47,9 +47,6 @@ class Report:
         created_at: When the run was made, UTC.
         scorecard: What the run found.
         conditions: The job's conditions after the run.
-        back_test: The forecasts that were judged.
-        bars: Bars of the target's source; None where they are not at hand.
-        forecasts: The champion's newest forecast of each series; empty where none was issued.
         config: Features of the final training window, and how important selection found them.
     """
 
@@ -60,10 +57,27 @@ class Report:
     created_at: datetime
     scorecard: Scorecard
     conditions: tuple[Condition, ...]
+    config: FeatureConfig
+
+    @property
+    def qualified_job(self) -> str:
+        """The job's name behind its namespace."""
+        return f"{self.namespace}/{self.job}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(JudgedRun):
+    """One run over bars, ready to be shown.
+
+    Attributes:
+        back_test: The forecasts that were judged.
+        bars: Bars of the target's source; None where they are not at hand.
+        forecasts: The champion's newest forecast of each series; empty where none was issued.
+    """
+
     back_test: BackTest
     bars: Bars | None
     forecasts: tuple[IssuedForecast, ...]
-    config: FeatureConfig
 
     @property
     def shown(self) -> BackTest:

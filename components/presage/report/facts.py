@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,17 @@ _HEADLINES: Final[dict[Reason, str]] = {
     "LeakageDetected": "A feature knows the future, so {champion} is served",
     "InsufficientEvidence": "There are too few forecasts for a verdict, so {champion} is served",
     "ManualApprovalRequired": "{candidate} waits for approval, and {champion} is served",
+}
+
+ERRORS: Final[Mapping[str, Callable[[Metrics], float | None]]] = {
+    "MAE": lambda metrics: metrics.mae,
+    "RMSE": lambda metrics: metrics.rmse,
+    "MASE": lambda metrics: metrics.mase,
+    "Theil's U": lambda metrics: metrics.theil_u,
+    "CRPS": lambda metrics: metrics.crps,
+    "Pinball": lambda metrics: metrics.pinball,
+    "MAPE": lambda metrics: metrics.mape,
+    "sMAPE": lambda metrics: metrics.smape,
 }
 
 
@@ -74,26 +86,15 @@ def subject(scorecard: Scorecard) -> Contender:
 
 def measured(scorecard: Scorecard, metrics: Metrics) -> float | None:
     """Return the metric that the job is judged by."""
-    by_name = {
-        "MAE": metrics.mae,
-        "RMSE": metrics.rmse,
-        "MAPE": metrics.mape,
-        "sMAPE": metrics.smape,
-        "MASE": metrics.mase,
-        "CRPS": metrics.crps,
-    }
-    return by_name[scorecard.metric]
-
-
-def _judged(scorecard: Scorecard, contender: Contender) -> float | None:
-    # A panel is judged by the mean over dates, its metrics are means over all origins.
-    return contender.loss if scorecard.series else measured(scorecard, contender.metrics)
+    return ERRORS[scorecard.metric](metrics)
 
 
 def metric_unit(scorecard: Scorecard, metric: str) -> str:
-    """Return the unit of a metric of the target, empty where it has none or none is declared."""
+    """Return the unit of a metric, empty where it has none or the target declares none."""
     if metric in ("MAPE", "sMAPE"):
         return "%"
+    if metric == "LogLoss":
+        return "nats"
     return "" if metric in ("MASE", "Theil's U") else scorecard.unit
 
 
@@ -143,20 +144,16 @@ def key_numbers(scorecard: Scorecard) -> tuple[KeyNumber, ...]:
             note=f"{scorecard.verdict.baseline}, the best baseline: "
             + number(_judged(scorecard, scorecard.contender(scorecard.verdict.baseline))),
         ),
-        _evidence(scorecard),
-        _coverage(scorecard.contender(scorecard.verdict.champion)),
+        significance_number(scorecard, "forecasts"),
+        coverage_number(scorecard),
     )
 
 
 def evidence_sentence(scorecard: Scorecard) -> str:
     """Return what the verdict stands on, as one sentence."""
-    evidence = scorecard.evidence
-    dates = f"{count(evidence.origins, 'date')} with scored origins" if scorecard.series else ""
-    return (
-        f"{dates or count(evidence.origins, 'scored origin')} in {count(scorecard.folds, 'fold')}, "
-        f"{moment(scorecard.start)} to {moment(scorecard.end)} UTC, are worth {math.floor(evidence.effective):,} "
-        f"independent ones, and the declared power needs {evidence.required:,}."
-    )
+    origins = scorecard.evidence.origins
+    dates = f"{count(origins, 'date')} with scored origins" if scorecard.series else ""
+    return worth_sentence(scorecard, dates or count(origins, "scored origin"), "ones")
 
 
 def forecast_sentence(scorecard: Scorecard, forecast: IssuedForecast) -> str:
@@ -178,24 +175,35 @@ def forecast_sentence(scorecard: Scorecard, forecast: IssuedForecast) -> str:
     )
 
 
-def _skill(scorecard: Scorecard, about: Contender) -> KeyNumber:
-    compared = "smaller" if about.skill is not None and about.skill > 0 else "not smaller"
-    note = f"{scorecard.metric} {compared} than that of {scorecard.verdict.baseline}"
-    if about.name == scorecard.verdict.baseline:
-        note = "the best baseline, against itself"
-    return KeyNumber(name=f"Skill of {about.name}", value=percent(about.skill), note=note)
+def worth_sentence(scorecard: Scorecard, scored: str, independent: str) -> str:
+    """Return what was scored, when, and how much independent evidence it is worth, as one sentence.
+
+    Args:
+        scorecard: What the run found.
+        scored: What was scored, with its count.
+        independent: What evidence is counted in, as a plural.
+    """
+    evidence = scorecard.evidence
+    return (
+        f"{scored} in {count(scorecard.folds, 'fold')}, {moment(scorecard.start)} to {moment(scorecard.end)} UTC, "
+        f"are worth {math.floor(evidence.effective):,} independent {independent}, "
+        f"and the declared power needs {evidence.required:,}."
+    )
 
 
-def _evidence(scorecard: Scorecard) -> KeyNumber:
+def significance_number(scorecard: Scorecard, scored: str) -> KeyNumber:
+    """Return the p-value of the gate's test; where there was none, why: too few of what is `scored`, a plural."""
     test = scorecard.test
     if test is None:
-        why = "too few forecasts to test" if scorecard.verdict.candidate else "no candidate to test"
+        why = f"too few {scored} to test" if scorecard.verdict.candidate else "no candidate to test"
         return KeyNumber(name="p-value", value=UNDEFINED, note=why)
     tried = f"{count(scorecard.tried, 'configuration')} tried"
     return KeyNumber(name=f"p-value ({test.name} test)", value=p_value(test.p_value), note=tried)
 
 
-def _coverage(champion: Contender) -> KeyNumber:
+def coverage_number(scorecard: Scorecard) -> KeyNumber:
+    """Return what the champion's watched interval held."""
+    champion = scorecard.contender(scorecard.verdict.champion)
     watch = watched(champion)
     if watch is None:
         return KeyNumber(name=f"Coverage of {champion.name}", value=UNDEFINED, note="it has no interval")
@@ -205,3 +213,16 @@ def _coverage(champion: Contender) -> KeyNumber:
         value=percent(watch.coverage),
         note=f"{where} the band {100 * watch.lower:.1f} to {percent(watch.upper)}",
     )
+
+
+def _skill(scorecard: Scorecard, about: Contender) -> KeyNumber:
+    compared = "smaller" if about.skill is not None and about.skill > 0 else "not smaller"
+    note = f"{scorecard.metric} {compared} than that of {scorecard.verdict.baseline}"
+    if about.name == scorecard.verdict.baseline:
+        note = "the best baseline, against itself"
+    return KeyNumber(name=f"Skill of {about.name}", value=percent(about.skill), note=note)
+
+
+def _judged(scorecard: Scorecard, contender: Contender) -> float | None:
+    # A panel is judged by the mean over dates, its metrics are means over all origins.
+    return contender.loss if scorecard.series else measured(scorecard, contender.metrics)

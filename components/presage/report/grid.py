@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,9 @@ class Column:
     narrow: bool = True
 
 
+FilledColumn = tuple[Column, Sequence[str]]
+
+
 @dataclass(frozen=True)
 class Grid:
     """Rows of cells.
@@ -40,3 +44,9 @@ class Grid:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: int | None = None
+
+    @classmethod
+    def of(cls, title: str, *filled: FilledColumn, marked: int | None = None) -> Grid:
+        """Return the grid of columns, each of which comes with its cells."""
+        columns = tuple(column for column, _ in filled)
+        return cls(title, columns, tuple(zip(*(cells for _, cells in filled), strict=True)), marked)

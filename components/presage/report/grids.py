@@ -2,105 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from presage.bars import Bars
-from presage.evaluation.scorecard import Condition, Contender, Metrics, Scorecard
+from presage.evaluation.scorecard import Condition, Contender, Metrics, Scorecard, SourceSummary
 from presage.report.data import IssuedForecast
-from presage.report.facts import Interval, intervals, metric_unit, subject
-from presage.report.grid import Column, Grid
+from presage.report.facts import ERRORS, Interval, intervals, metric_unit, subject
+from presage.report.grid import Column, FilledColumn, Grid
 from presage.report.numbers import UNDEFINED, aligned, count, level_name, moment, number, percent
 
 GAPS_SHOWN: Final = 20
 
-_ERRORS: Final[Sequence[tuple[str, Callable[[Metrics], float | None]]]] = (
-    ("MAE", lambda metrics: metrics.mae),
-    ("RMSE", lambda metrics: metrics.rmse),
-    ("MASE", lambda metrics: metrics.mase),
-    ("Theil's U", lambda metrics: metrics.theil_u),
-    ("CRPS", lambda metrics: metrics.crps),
-    ("Pinball", lambda metrics: metrics.pinball),
-    ("MAPE", lambda metrics: metrics.mape),
-    ("sMAPE", lambda metrics: metrics.smape),
-)
-_SHARES: Final[Sequence[tuple[str, Callable[[Metrics], float | None]]]] = (
-    ("Direction", lambda metrics: metrics.directional_accuracy),
-    ("Coverage", lambda metrics: metrics.coverage),
-)
-_NARROW: Final = ("RMSE", "MASE", "Direction", "Coverage")
+_NARROW: Final = ("RMSE", "MASE")
 
 
 def contenders(scorecard: Scorecard) -> Grid:
     """Return all contenders with all metrics, the smallest loss first; what is served is marked."""
-    ranked = sorted(scorecard.contenders, key=lambda one: (one.loss, one.name))
-    columns = (
-        Column("Contender", kind="name"),
-        Column("Skill", unit="%"),
-        Column("Superior", kind="name", narrow=False),
-        *_metric_columns(scorecard),
+    found = best_first(scorecard)
+    return comparison(scorecard, found, metrics=_metrics(scorecard, [one.metrics for one in found]))
+
+
+def best_first(scorecard: Scorecard) -> list[Contender]:
+    """Return all contenders, the smallest loss first."""
+    return sorted(scorecard.contenders, key=lambda one: (one.loss, one.name))
+
+
+def comparison(
+    scorecard: Scorecard,
+    found: Sequence[Contender],
+    *,
+    losses: Iterable[FilledColumn] = (),
+    metrics: Iterable[FilledColumn],
+) -> Grid:
+    """Return contenders with their skill; what is served is marked.
+
+    Args:
+        scorecard: What the run found.
+        found: The contenders, the best one first.
+        losses: The columns between their names and their skill.
+        metrics: The columns behind.
+    """
+    champion = scorecard.verdict.champion
+    names = [one.name for one in found]
+    superior = ["baseline" if one.baseline else "yes" if one.superior else "no" for one in found]
+    return Grid.of(
+        "Contenders, best first",
+        (Column("Contender", kind="name"), [f"{name} (served)" if name == champion else name for name in names]),
+        *losses,
+        (Column("Skill", unit="%"), percents(one.skill for one in found)),
+        (Column("Superior", kind="name", narrow=False), superior),
+        *metrics,
+        marked=names.index(champion),
     )
-    cells = [
-        [_served(scorecard, one) for one in ranked],
-        _percents([one.skill for one in ranked]),
-        ["baseline" if one.baseline else "yes" if one.superior else "no" for one in ranked],
-        *_metric_cells([one.metrics for one in ranked]),
-    ]
-    marked = next(place for place, one in enumerate(ranked) if one.name == scorecard.verdict.champion)
-    return Grid("Contenders, best first", columns, _rows(cells), marked)
 
 
-def folds(scorecard: Scorecard) -> Grid:
-    """Return each fold of the contender that the verdict is about."""
+def folds(
+    scorecard: Scorecard, *, first: str = "First origin", last: str = "Last origin", scored: str = "Origins"
+) -> Grid:
+    """Return each fold of the contender that the verdict is about, under the names of what was scored."""
     about = subject(scorecard)
-    columns = (
-        Column("Fold"),
-        Column("First origin", unit="UTC", kind="name"),
-        Column("Last origin", unit="UTC", kind="name"),
-        Column("Origins"),
-        Column(scorecard.metric, unit=metric_unit(scorecard, scorecard.metric)),
-        Column("Skill", unit="%"),
+    return Grid.of(
+        f"Folds of {about.name}",
+        (Column("Fold"), [str(fold.fold) for fold in about.folds]),
+        (Column(first, unit="UTC", kind="name"), [moment(fold.start) for fold in about.folds]),
+        (Column(last, unit="UTC", kind="name"), [moment(fold.end) for fold in about.folds]),
+        (Column(scored), [f"{fold.origins:,}" for fold in about.folds]),
+        (Column(scorecard.metric, unit=metric_unit(scorecard, scorecard.metric)), aligned(f.loss for f in about.folds)),
+        (Column("Skill", unit="%"), percents(fold.skill for fold in about.folds)),
     )
-    cells = [
-        [str(fold.fold) for fold in about.folds],
-        [moment(fold.start) for fold in about.folds],
-        [moment(fold.end) for fold in about.folds],
-        [f"{fold.origins:,}" for fold in about.folds],
-        aligned([fold.loss for fold in about.folds]),
-        _percents([fold.skill for fold in about.folds]),
-    ]
-    return Grid(f"Folds of {about.name}", columns, _rows(cells))
 
 
 def steps(scorecard: Scorecard) -> Grid:
     """Return the errors at each step ahead of the contender that the verdict is about."""
     about = subject(scorecard)
-    columns = (Column("Step", unit=f"bars of {scorecard.frequency}"), *_metric_columns(scorecard))
-    cells = [[str(step.step) for step in about.steps], *_metric_cells([step.metrics for step in about.steps])]
-    return Grid(f"Errors of {about.name} by step", columns, _rows(cells))
+    return Grid.of(
+        f"Errors of {about.name} by step",
+        (Column("Step", unit=f"bars of {scorecard.frequency}"), [str(step.step) for step in about.steps]),
+        *_metrics(scorecard, [step.metrics for step in about.steps]),
+    )
 
 
 def coverage(scorecard: Scorecard) -> Grid:
     """Return what the champion's intervals promised and held."""
     champion = scorecard.contender(scorecard.verdict.champion)
     levels = sorted(champion.coverage, key=lambda one: one.level)
-    columns = (
-        Column("Promised", unit="%"),
-        Column("Held", unit="%"),
-        Column("Band from", unit="%"),
-        Column("Band to", unit="%"),
-        Column("Mean width", unit=scorecard.unit),
-        Column("Inside", kind="name"),
+    return Grid.of(
+        f"Intervals of {champion.name}",
+        (Column("Promised", unit="%"), [level_name(one.level).removesuffix(" %") for one in levels]),
+        (Column("Held", unit="%"), percents(one.coverage for one in levels)),
+        (Column("Band from", unit="%"), percents(one.lower for one in levels)),
+        (Column("Band to", unit="%"), percents(one.upper for one in levels)),
+        (Column("Mean width", unit=scorecard.unit), aligned(one.width for one in levels)),
+        (Column("Inside", kind="name"), ["yes" if one.inside else "no" for one in levels]),
     )
-    cells = [
-        [level_name(one.level).removesuffix(" %") for one in levels],
-        _percents([one.coverage for one in levels]),
-        _percents([one.lower for one in levels]),
-        _percents([one.upper for one in levels]),
-        aligned([one.width for one in levels]),
-        ["yes" if one.inside else "no" for one in levels],
-    ]
-    return Grid(f"Intervals of {champion.name}", columns, _rows(cells))
 
 
 def forecast_steps(forecast: IssuedForecast, unit: str = "", watched: Interval | None = None) -> Grid:
@@ -115,37 +110,31 @@ def forecast_steps(forecast: IssuedForecast, unit: str = "", watched: Interval |
     # All numbers of the table line up with each other.
     texts = aligned([*forecast.mean, *forecast.quantiles.ravel()], 5)
     means, quantiles = texts[: len(forecast.mean)], texts[len(forecast.mean) :]
-    columns = [Column("Bar", unit="UTC", kind="name"), Column("Forecast", unit=unit)]
-    cells = [[moment(at) for at in forecast.target_time], means]
+    filled: list[FilledColumn] = [
+        (Column("Bar", unit="UTC", kind="name"), [moment(at) for at in forecast.target_time]),
+        (Column("Forecast", unit=unit), means),
+    ]
     for interval in reversed(found):
         narrow = interval == watched if watched else interval == found[0] or abs(interval.level - 0.8) < 1e-9
-        columns.append(Column(f"{level_name(interval.level)} interval", unit=unit, narrow=narrow))
         lower, upper = (quantiles[place :: len(forecast.probabilities)] for place in (interval.lower, interval.upper))
-        cells.append([f"{low} to {high}" for low, high in zip(lower, upper, strict=True)])
-    return Grid("Forecast by bar", tuple(columns), _rows(cells))
+        column = Column(f"{level_name(interval.level)} interval", unit=unit, narrow=narrow)
+        filled.append((column, [f"{low} to {high}" for low, high in zip(lower, upper, strict=True)]))
+    return Grid.of("Forecast by bar", *filled)
 
 
 def series(scorecard: Scorecard) -> Grid:
     """Return each series of a panel, the greatest skill first; those without a scored origin last."""
-    about = subject(scorecard).name
-    ranked = sorted(
+    found = sorted(
         scorecard.series, key=lambda one: (one.skill is None, -(one.skill or 0.0), one.loss or 0.0, one.name)
     )
-    columns = (
-        Column("Series", kind="name"),
-        Column("Origins"),
-        Column(scorecard.metric, unit=metric_unit(scorecard, scorecard.metric)),
-        Column("Skill", unit="%"),
-        Column("Coverage", unit="%"),
+    return Grid.of(
+        f"Series of {subject(scorecard).name}, best first",
+        (Column("Series", kind="name"), [one.name for one in found]),
+        (Column("Origins"), [f"{one.origins:,}" for one in found]),
+        (Column(scorecard.metric, unit=metric_unit(scorecard, scorecard.metric)), aligned(one.loss for one in found)),
+        (Column("Skill", unit="%"), percents(one.skill for one in found)),
+        (Column("Coverage", unit="%"), percents(one.coverage for one in found)),
     )
-    cells = [
-        [one.name for one in ranked],
-        [f"{one.origins:,}" for one in ranked],
-        aligned([one.loss for one in ranked]),
-        _percents([one.skill for one in ranked]),
-        _percents([one.coverage for one in ranked]),
-    ]
-    return Grid(f"Series of {about}, best first", columns, _rows(cells))
 
 
 def forecasts(found: Sequence[IssuedForecast], unit: str = "", watched: float = 0.9) -> Grid:
@@ -157,21 +146,22 @@ def forecasts(found: Sequence[IssuedForecast], unit: str = "", watched: float = 
         watched: Nominal coverage of the interval to show.
     """
     horizon = len(found[0].mean)
-    columns = [Column("Series", kind="name"), Column("Issued at", unit="UTC", kind="name", narrow=False)]
-    cells = [[one.series for one in found], [moment(one.issued_at) for one in found]]
+    shown = [min(intervals(one.probabilities), key=lambda i: abs(i.level - watched), default=None) for one in found]
+    level = next((level_name(one.level) for one in shown if one is not None), "")
+    filled: list[FilledColumn] = [
+        (Column("Series", kind="name"), [one.series for one in found]),
+        (Column("Issued at", unit="UTC", kind="name", narrow=False), [moment(one.issued_at) for one in found]),
+    ]
     for step in dict.fromkeys((0, horizon - 1)):
         ahead = f" {step + 1}" if horizon > 1 else ""
-        shown = [min(intervals(one.probabilities), key=lambda i: abs(i.level - watched), default=None) for one in found]
-        level = next((level_name(one.level) for one in shown if one is not None), "")
-        columns += [
-            Column(f"Bar{ahead}", unit="UTC", kind="name"),
-            Column(f"Forecast{ahead}", unit=unit),
-            *([Column(f"{level} interval{ahead}", unit=unit)] if level else []),
+        filled += [
+            (Column(f"Bar{ahead}", unit="UTC", kind="name"), [moment(one.target_time[step]) for one in found]),
+            (Column(f"Forecast{ahead}", unit=unit), [number(one.mean[step], 5) for one in found]),
         ]
-        cells += [[moment(one.target_time[step]) for one in found], [number(one.mean[step], 5) for one in found]]
         if level:
-            cells.append([_ends(one, step, interval) for one, interval in zip(found, shown, strict=True)])
-    return Grid("Forecast of each series", tuple(columns), _rows(cells))
+            ends = [_ends(one, step, interval) for one, interval in zip(found, shown, strict=True)]
+            filled.append((Column(f"{level} interval{ahead}", unit=unit), ends))
+    return Grid.of("Forecast of each series", *filled)
 
 
 def _ends(forecast: IssuedForecast, step: int, interval: Interval | None) -> str:
@@ -188,83 +178,76 @@ def dropped(scorecard: Scorecard) -> Grid:
 
 def sources(scorecard: Scorecard) -> Grid:
     """Return what each source gave."""
-    parts = scorecard.sources
-    columns = (
-        Column("Source", kind="name"),
-        Column("Bars"),
-        Column("First bar", unit="UTC", kind="name"),
-        Column("Last bar", unit="UTC", kind="name"),
-        Column("Gaps", unit="bars"),
-        Column("Filled", unit="bars"),
-        Column("Duplicates", unit="rows"),
-        Column("Left out", unit="rows", narrow=False),
-        Column("Lag", kind="name"),
-        Column("Revised", kind="name"),
-        Column("Units", kind="sentence", narrow=False),
+    found = scorecard.sources
+    return Grid.of(
+        "What each source gave",
+        (Column("Source", kind="name"), [one.name for one in found]),
+        (Column("Bars"), [f"{one.rows:,}" for one in found]),
+        (Column("First bar", unit="UTC", kind="name"), [moment(one.start) for one in found]),
+        (Column("Last bar", unit="UTC", kind="name"), [moment(one.end) for one in found]),
+        (Column("Gaps", unit="bars"), [f"{one.gaps:,}" for one in found]),
+        (Column("Filled", unit="bars"), [f"{one.filled:,}" for one in found]),
+        (Column("Duplicates", unit="rows"), [f"{one.duplicates:,}" for one in found]),
+        (Column("Left out", unit="rows", narrow=False), [f"{one.dropped:,}" for one in found]),
+        (Column("Lag", kind="name"), [one.lag for one in found]),
+        (Column("Revised", kind="name"), ["yes" if one.revised else "no" for one in found]),
+        units(found),
     )
-    cells = [
-        [one.name for one in parts],
-        [f"{one.rows:,}" for one in parts],
-        [moment(one.start) for one in parts],
-        [moment(one.end) for one in parts],
-        [f"{one.gaps:,}" for one in parts],
-        [f"{one.filled:,}" for one in parts],
-        [f"{one.duplicates:,}" for one in parts],
-        [f"{one.dropped:,}" for one in parts],
-        [one.lag for one in parts],
-        ["yes" if one.revised else "no" for one in parts],
-        [", ".join(f"{name}: {unit}" for name, unit in sorted(one.units.items())) or UNDEFINED for one in parts],
-    ]
-    return Grid("What each source gave", columns, _rows(cells))
+
+
+def units(found: Iterable[SourceSummary]) -> FilledColumn:
+    """Return the column of the units that sources declare."""
+    cells = [", ".join(f"{name}: {unit}" for name, unit in sorted(one.units.items())) or UNDEFINED for one in found]
+    return Column("Units", kind="sentence", narrow=False), cells
 
 
 def gaps(bars: Bars) -> Grid:
     """Return the longest gaps of the target's bars, by time."""
     longest = sorted(bars.gaps, key=lambda gap: (-gap.periods, gap.series, gap.start))[:GAPS_SHOWN]
     longest.sort(key=lambda gap: (gap.series, gap.start))
-    columns = (
-        Column("Series", kind="name"),
-        Column("First missing bar", unit="UTC", kind="name"),
-        Column("Last missing bar", unit="UTC", kind="name"),
-        Column("Missing", unit="bars"),
-        Column("Filled", unit="bars"),
-    )
-    rows = tuple(
-        (gap.series, moment(gap.start), moment(gap.end), f"{gap.periods:,}", f"{gap.filled:,}") for gap in longest
-    )
     of = f", the longest {GAPS_SHOWN} of {len(bars.gaps):,}" if len(bars.gaps) > GAPS_SHOWN else ""
-    return Grid(f"{count(len(bars.gaps), 'gap')} of {bars.source}{of}", columns, rows)
+    return Grid.of(
+        f"{count(len(bars.gaps), 'gap')} of {bars.source}{of}",
+        (Column("Series", kind="name"), [gap.series for gap in longest]),
+        (Column("First missing bar", unit="UTC", kind="name"), [moment(gap.start) for gap in longest]),
+        (Column("Last missing bar", unit="UTC", kind="name"), [moment(gap.end) for gap in longest]),
+        (Column("Missing", unit="bars"), [f"{gap.periods:,}" for gap in longest]),
+        (Column("Filled", unit="bars"), [f"{gap.filled:,}" for gap in longest]),
+    )
 
 
 def conditions(found: Sequence[Condition]) -> Grid:
     """Return the job's conditions."""
-    columns = (
-        Column("Condition", kind="name"),
-        Column("Status", kind="name"),
-        Column("Reason", kind="name"),
-        Column("Message", kind="sentence", narrow=False),
+    return Grid.of(
+        "Conditions",
+        (Column("Condition", kind="name"), [one.type for one in found]),
+        (Column("Status", kind="name"), [one.status for one in found]),
+        (Column("Reason", kind="name"), [one.reason for one in found]),
+        (Column("Message", kind="sentence", narrow=False), [one.message for one in found]),
     )
-    return Grid("Conditions", columns, tuple((one.type, one.status, one.reason, one.message) for one in found))
 
 
-def _metric_columns(scorecard: Scorecard) -> list[Column]:
-    narrow = {scorecard.metric, *_NARROW}
-    errors = [Column(name, unit=metric_unit(scorecard, name), narrow=name in narrow) for name, _ in _ERRORS]
-    return [*errors, *(Column(name, unit="%", narrow=name in narrow) for name, _ in _SHARES)]
+def errors(
+    scorecard: Scorecard, metrics: Sequence[Metrics], names: Iterable[str], narrow: Collection[str]
+) -> list[FilledColumn]:
+    """Return a column an error in `names`, shown where there is little room if it is in `narrow`."""
+    return [
+        (
+            Column(name, unit=metric_unit(scorecard, name), narrow=name in narrow),
+            aligned(ERRORS[name](one) for one in metrics),
+        )
+        for name in names
+    ]
 
 
-def _metric_cells(metrics: Sequence[Metrics]) -> list[list[str]]:
-    errors = [aligned([value(one) for one in metrics]) for _, value in _ERRORS]
-    return [*errors, *(_percents([value(one) for one in metrics]) for _, value in _SHARES)]
-
-
-def _served(scorecard: Scorecard, contender: Contender) -> str:
-    return f"{contender.name} (served)" if contender.name == scorecard.verdict.champion else contender.name
-
-
-def _percents(shares: Sequence[float | None]) -> list[str]:
+def percents(shares: Iterable[float | None]) -> list[str]:
+    """Return shares as percent without its sign, which the column's unit is."""
     return [percent(share).removesuffix(" %") for share in shares]
 
 
-def _rows(cells: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(zip(*cells, strict=True))
+def _metrics(scorecard: Scorecard, metrics: Sequence[Metrics]) -> list[FilledColumn]:
+    return [
+        *errors(scorecard, metrics, ERRORS, {scorecard.metric, *_NARROW}),
+        (Column("Direction", unit="%"), percents(one.directional_accuracy for one in metrics)),
+        (Column("Coverage", unit="%"), percents(one.coverage for one in metrics)),
+    ]

@@ -1,4 +1,4 @@
-"""The parts that the page is put together from: a chart with its words, a table, a line of text."""
+"""The parts that the page is put together from: a section, a chart with its words, a table, a line of text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from presage.report.chart import Chart
 from presage.report.grid import Column, Grid
-from presage.report.markup import Markup, element, json_script
+from presage.report.markup import Child, Markup, element, json_script
 
 _TALL: Final = 16
 _MINUS: Final = re.compile(r"(?<![\w-])-(?=\d)")
@@ -79,6 +79,22 @@ def _cells(columns: Sequence[Column], row: Sequence[str]) -> list[Markup]:
         for column, cell in zip(columns[1:], row[1:], strict=True)
     )
     return [first, *others]
+
+
+def section(title: str, *parts: Markup | None) -> Markup:
+    """Return a section of the page under a heading, whose identifier is the title in lower case with dashes."""
+    name = title.lower().replace(" ", "-")
+    return element("section", element("h2", title, id=name), *parts, aria_labelledby=name)
+
+
+def pair(*parts: Markup | None) -> Markup | None:
+    """Return two figures side by side."""
+    return element("div", *parts, class_="pair") if any(parts) else None
+
+
+def note(*words: Child) -> Markup:
+    """Return a line of text that explains what is beside it."""
+    return element("p", *words, class_="note")
 
 
 def typeset(text: str) -> str:

@@ -12,6 +12,7 @@ from presage.evaluation.scorecard import Scorecard
 from presage.report.chart import ACCENT, MUTED, NEUTRAL, Chart, Key, figure_json, thinned
 from presage.report.facts import subject, with_unit
 from presage.report.numbers import number, percent
+from presage.report.tabular_facts import scored_rows
 from presage.tabular.metrics import roc_curve
 from presage.tabular.walk import Walk
 
@@ -39,9 +40,7 @@ def reliability(scorecard: Scorecard) -> Chart | None:
         caption=f"The expected calibration error is {percent(found.calibration_error)}; furthest off are "
         f"{worst.rows:,} rows given {percent(worst.probability)}, of which {percent(worst.share)} came.",
         legend=(Key(about.name, "accent"), Key("as promised", "neutral")),
-        figure=figure_json(
-            [_diagonal(), held], horizontal="probability given (%)", hovermode="closest", xaxis=_SHARES, yaxis=_SHARES
-        ),
+        figure=_against_diagonal(held, "probability given (%)"),
         height=360,
     )
 
@@ -51,8 +50,7 @@ def ranking(scorecard: Scorecard, walked: Walk) -> Chart | None:
     about = subject(scorecard)
     if about.classification is None or about.classification.auc is None:
         return None
-    scored = walked.fold > 0
-    missed, found = roc_curve(walked.outcome[scored], walked.predictions[about.name].mean[scored])
+    missed, found = roc_curve(*scored_rows(scorecard, walked))
     drawn = thinned(found)
     curve = go.Scatter(
         x=100 * missed[drawn], y=100 * found[drawn], mode="lines", name=about.name, line={"color": ACCENT, "width": 2},
@@ -65,13 +63,7 @@ def ranking(scorecard: Scorecard, walked: Walk) -> Chart | None:
         caption=f"The area under it is {number(about.classification.auc)}: the chance that a row of class 1 is given "
         f"more than one of class 0.",
         legend=(Key(about.name, "accent"), Key("chance", "neutral")),
-        figure=figure_json(
-            [_diagonal(), curve],
-            horizontal="share of class 0 taken for it (%)",
-            hovermode="closest",
-            xaxis=_SHARES,
-            yaxis=_SHARES,
-        ),
+        figure=_against_diagonal(curve, "share of class 0 taken for it (%)"),
         height=360,
     )
 
@@ -81,8 +73,8 @@ def residuals(scorecard: Scorecard, walked: Walk) -> Chart | None:
     if scorecard.task == "Classification":
         return None
     about = subject(scorecard)
-    scored = walked.fold > 0
-    residual = walked.outcome[scored] - walked.predictions[about.name].mean[scored]
+    outcome, mean = scored_rows(scorecard, walked)
+    residual = outcome - mean
     low, high = np.quantile(residual, [0.01, 0.99])
     counts, edges = np.histogram(residual, bins=40, range=(low, high) if low < high else None)
     bars = go.Bar(
@@ -105,7 +97,8 @@ def residuals(scorecard: Scorecard, walked: Walk) -> Chart | None:
     )
 
 
-def _diagonal() -> go.Scatter:
-    return go.Scatter(
+def _against_diagonal(line: go.Scatter, horizontal: str) -> str:
+    diagonal = go.Scatter(
         x=[0, 100], y=[0, 100], mode="lines", line={"color": NEUTRAL, "width": 1, "dash": "dot"}, hoverinfo="skip"
     )
+    return figure_json([diagonal, line], horizontal=horizontal, hovermode="closest", xaxis=_SHARES, yaxis=_SHARES)

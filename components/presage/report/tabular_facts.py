@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
-from presage.evaluation.scorecard import Contender, Scorecard
-from presage.report.facts import KeyNumber, subject, watched, with_unit
-from presage.report.numbers import UNDEFINED, count, level_name, moment, number, p_value, percent
+from presage.evaluation.scorecard import ClassificationMetrics, Scorecard
+from presage.frame import FloatArray
+from presage.report.facts import (
+    KeyNumber,
+    coverage_number,
+    metric_unit,
+    significance_number,
+    subject,
+    with_unit,
+    worth_sentence,
+)
+from presage.report.numbers import count, number, percent
+from presage.tabular.walk import Walk
 
 LOSS_NOTE = (
     "The loss is averaged within each period before periods are averaged and tested, so that a busy day is not many "
@@ -18,27 +26,24 @@ def key_numbers(scorecard: Scorecard) -> tuple[KeyNumber, ...]:
     """Return skill, loss against the baseline, p-value, and coverage or calibration."""
     about = subject(scorecard)
     baseline = scorecard.contender(scorecard.verdict.baseline)
-    unit = "nats" if scorecard.metric == "LogLoss" else "%" if "MAPE" in scorecard.metric else scorecard.unit
+    found = about.classification
+    loss = f"{scorecard.metric} of {about.name} by {scorecard.frequency}"
     return (
         KeyNumber(f"Skill of {about.name}", percent(about.skill), f"against {baseline.name}, the best baseline"),
         KeyNumber(
-            with_unit(f"{scorecard.metric} of {about.name} by {scorecard.frequency}", unit),
+            with_unit(loss, metric_unit(scorecard, scorecard.metric)),
             number(about.loss),
             f"{baseline.name}: {number(baseline.loss)}",
         ),
-        _evidence(scorecard),
-        _honesty(scorecard, about),
+        significance_number(scorecard, "periods"),
+        coverage_number(scorecard) if found is None else _calibration(about.name, found),
     )
 
 
 def evidence_sentence(scorecard: Scorecard) -> str:
     """Return what the verdict stands on, as one sentence."""
-    evidence = scorecard.evidence
-    return (
-        f"{count(scorecard.rows or 0, 'scored row')} of {count(evidence.origins, 'period')} of {scorecard.frequency} "
-        f"in {count(scorecard.folds, 'fold')}, {moment(scorecard.start)} to {moment(scorecard.end)} UTC, are worth "
-        f"{math.floor(evidence.effective):,} independent periods, and the declared power needs {evidence.required:,}."
-    )
+    periods = f"{count(scorecard.evidence.origins, 'period')} of {scorecard.frequency}"
+    return worth_sentence(scorecard, f"{count(scorecard.rows or 0, 'scored row')} of {periods}", "periods")
 
 
 def open_sentence(scorecard: Scorecard, open_rows: int) -> str:
@@ -49,30 +54,15 @@ def open_sentence(scorecard: Scorecard, open_rows: int) -> str:
     return f"{champion} predicted {count(open_rows, 'row')} whose outcome is not known."
 
 
-def _evidence(scorecard: Scorecard) -> KeyNumber:
-    test = scorecard.test
-    if test is None:
-        why = "too few periods to test" if scorecard.verdict.candidate else "no candidate to test"
-        return KeyNumber("p-value", UNDEFINED, why)
-    return KeyNumber(
-        f"p-value ({test.name} test)", p_value(test.p_value), f"{count(scorecard.tried, 'configuration')} tried"
-    )
+def scored_rows(scorecard: Scorecard, walked: Walk) -> tuple[FloatArray, FloatArray]:
+    """Return the outcomes of the scored rows, and what the judged contender predicted of them: two (n,) float64."""
+    scored = walked.fold > 0
+    return walked.outcome[scored], walked.predictions[subject(scorecard).name].mean[scored]
 
 
-def _honesty(scorecard: Scorecard, about: Contender) -> KeyNumber:
-    if about.classification is not None:
-        return KeyNumber(
-            f"Calibration error of {about.name}",
-            percent(about.classification.calibration_error),
-            f"AUC {number(about.classification.auc)}, prevalence {percent(about.classification.prevalence)}",
-        )
-    champion = scorecard.contender(scorecard.verdict.champion)
-    watch = watched(champion)
-    if watch is None:
-        return KeyNumber(f"Coverage of {champion.name}", UNDEFINED, "it has no interval")
-    where = "inside" if watch.inside else "outside"
+def _calibration(name: str, found: ClassificationMetrics) -> KeyNumber:
     return KeyNumber(
-        f"{level_name(watch.level)} interval of {champion.name} held",
-        percent(watch.coverage),
-        f"{where} the band {100 * watch.lower:.1f} to {percent(watch.upper)}",
+        f"Calibration error of {name}",
+        percent(found.calibration_error),
+        f"AUC {number(found.auc)}, prevalence {percent(found.prevalence)}",
     )

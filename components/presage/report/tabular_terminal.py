@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from presage.evaluation.scorecard import Scorecard
 from presage.report import grids, tabular_grids
 from presage.report.data import IssuedForecast, Report
-from presage.report.facts import headline, outcome, reason
-from presage.report.numbers import count, listing, moment
+from presage.report.numbers import count, moment
 from presage.report.tabular_data import TableReport
 from presage.report.tabular_facts import LOSS_NOTE, evidence_sentence, key_numbers, open_sentence
 from presage.report.terminal import (
     heading,
     paragraph,
+    print_details,
     print_forecasts,
     print_report,
+    print_reproduction,
     print_scorecard,
+    print_verdict,
     printable,
     table,
 )
@@ -33,18 +33,16 @@ def show_report(report: Report | TableReport, console: Console) -> None:
     if isinstance(report, Report):
         print_report(report, console)
         return
-    _print_verdict(report.scorecard, console, f"{report.namespace}/{report.job}")
+    scorecard = report.scorecard
+    print_verdict(scorecard, key_numbers(scorecard), console, name=report.qualified_job)
     heading("Newest rows", console)
-    paragraph(open_sentence(report.scorecard, report.open_rows), console)
-    _print_details(report.scorecard, console)
-    if report.scorecard.task == "Classification":
-        table(tabular_grids.lift(report.scorecard, report.back_test), console)
+    paragraph(open_sentence(scorecard, report.open_rows), console)
+    _print_details(scorecard, console)
+    if scorecard.task == "Classification":
+        table(tabular_grids.lift(scorecard, report.back_test), console)
     else:
-        table(tabular_grids.residuals(report.scorecard, report.back_test), console, report.scorecard.unit)
-    heading("How to reproduce it", console)
-    for key, value in (("run", report.run), ("job", report.digest), ("scorecard", report.scorecard.digest())):
-        paragraph(key, console, style="dim")
-        paragraph(value, console, indent=4)
+        table(tabular_grids.residuals(scorecard, report.back_test), console, scorecard.unit)
+    print_reproduction(report, console)
 
 
 def show_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
@@ -52,7 +50,7 @@ def show_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") ->
     if scorecard.task == "Forecast":
         print_scorecard(scorecard, console, name=name)
         return
-    _print_verdict(scorecard, console, name)
+    print_verdict(scorecard, key_numbers(scorecard), console, name=name)
     _print_details(scorecard, console)
 
 
@@ -71,33 +69,12 @@ def show_forecasts(forecast: Sequence[IssuedForecast] | RowForecast, console: Co
         )
 
 
-def _print_verdict(scorecard: Scorecard, console: Console, name: str) -> None:
-    style = "bold green" if scorecard.verdict.promoted else "bold yellow"
-    console.print(Text.assemble((outcome(scorecard).upper(), style), "  ", (printable(name), "dim")))
-    paragraph(f"{headline(scorecard)}.", console, style="bold")
-    paragraph(reason(scorecard), console)
-    console.print()
-    numbers = Table.grid(padding=(0, 2))
-    for one in key_numbers(scorecard):
-        parts = ((one.name, ""), (one.value, "bold"), (one.note, "dim"))
-        numbers.add_row(*(Text(printable(part), style) for part, style in parts))
-    console.print(Padding(numbers, (0, 0, 0, 2), expand=False))
-
-
 def _print_details(scorecard: Scorecard, console: Console) -> None:
-    heading("Evidence", console)
-    paragraph(f"{evidence_sentence(scorecard)} {LOSS_NOTE}", console)
-    table(tabular_grids.contenders(scorecard), console, scorecard.unit)
-    table(tabular_grids.folds(scorecard), console, scorecard.unit)
-    if scorecard.task == "Classification":
-        table(tabular_grids.reliability(scorecard), console)
-    else:
-        table(grids.coverage(scorecard), console, scorecard.unit)
-    heading("Features kept", console)
-    paragraph(listing(scorecard.features), console)
-    table(grids.dropped(scorecard), console)
-    table(tabular_grids.sources(scorecard), console)
-    if scorecard.caveats:
-        heading("Caveats", console)
-    for caveat in scorecard.caveats:
-        paragraph(caveat, console)
+    classifies = scorecard.task == "Classification"
+    scores = (
+        tabular_grids.contenders(scorecard),
+        tabular_grids.folds(scorecard),
+        tabular_grids.reliability(scorecard) if classifies else grids.coverage(scorecard),
+    )
+    evidence = f"{evidence_sentence(scorecard)} {LOSS_NOTE}"
+    print_details(scorecard, console, evidence=evidence, scores=scores, sources=tabular_grids.sources(scorecard))

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from presage.evaluation.scorecard import Scorecard
 from presage.report import grids
-from presage.report.data import IssuedForecast, Report
+from presage.report.data import IssuedForecast, JudgedRun, Report
 from presage.report.facts import (
+    KeyNumber,
     evidence_sentence,
     forecast_sentence,
     headline,
@@ -39,21 +40,18 @@ def print_report(report: Report, console: Console) -> None:
 
     Plain where the console is no terminal. What comes from data can neither style the text nor steer the terminal.
     """
-    _verdict(report.scorecard, console, f"{report.namespace}/{report.job}")
+    print_verdict(report.scorecard, key_numbers(report.scorecard), console, name=report.qualified_job)
     if len(report.forecasts) > 1:
         table(grids.forecasts(report.forecasts, report.scorecard.unit), console, report.scorecard.unit)
     elif report.forecast is not None:
         _forecast(report.scorecard, report.forecast, console)
     _details(report.scorecard, console)
-    heading("How to reproduce it", console)
-    for key, value in (("run", report.run), ("job", report.digest), ("scorecard", report.scorecard.digest())):
-        paragraph(key, console, style="dim")
-        paragraph(value, console, indent=2 * _INDENT)
+    print_reproduction(report, console)
 
 
 def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
     """Print a scorecard alone: the verdict first, then its numbers and tables; `name` says whose it is."""
-    _verdict(scorecard, console, name)
+    print_verdict(scorecard, key_numbers(scorecard), console, name=name)
     _details(scorecard, console)
 
 
@@ -78,17 +76,52 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
-def _verdict(scorecard: Scorecard, console: Console, name: str) -> None:
+def print_verdict(scorecard: Scorecard, numbers: Sequence[KeyNumber], console: Console, *, name: str) -> None:
+    """Print the verdict and its numbers; `name` says whose it is."""
     style = "bold green" if scorecard.verdict.promoted else "bold yellow"
     console.print(Text.assemble((outcome(scorecard).upper(), style), "  ", (printable(name), "dim")))
     paragraph(f"{headline(scorecard)}.", console, style="bold")
     paragraph(reason(scorecard), console)
     console.print()
-    numbers = Table.grid(padding=(0, 2))
-    for one in key_numbers(scorecard):
+    shown = Table.grid(padding=(0, 2))
+    for one in numbers:
         parts = ((one.name, ""), (one.value, "bold"), (one.note, "dim"))
-        numbers.add_row(*(Text(printable(part), style) for part, style in parts))
-    console.print(Padding(numbers, (0, 0, 0, _INDENT), expand=False))
+        shown.add_row(*(Text(printable(part), style) for part, style in parts))
+    console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
+
+
+def print_details(
+    scorecard: Scorecard, console: Console, *, evidence: str, scores: Sequence[Grid], sources: Grid
+) -> None:
+    """Print what a verdict stands on.
+
+    Args:
+        scorecard: What the run found.
+        console: Where to print.
+        evidence: What was scored and what it is worth, in words.
+        scores: The tables of scores, in order; those without rows are left out.
+        sources: What each source gave.
+    """
+    heading("Evidence", console)
+    paragraph(evidence, console)
+    for grid in scores:
+        table(grid, console, scorecard.unit)
+    heading("Features kept", console)
+    paragraph(listing(scorecard.features), console)
+    table(grids.dropped(scorecard), console)
+    table(sources, console)
+    if scorecard.caveats:
+        heading("Caveats", console)
+    for caveat in scorecard.caveats:
+        paragraph(caveat, console)
+
+
+def print_reproduction(run: JudgedRun, console: Console) -> None:
+    """Print what pins a run."""
+    heading("How to reproduce it", console)
+    for key, value in (("run", run.run), ("job", run.digest), ("scorecard", run.scorecard.digest())):
+        paragraph(key, console, style="dim")
+        paragraph(value, console, indent=2 * _INDENT)
 
 
 def _forecast(scorecard: Scorecard, forecast: IssuedForecast, console: Console) -> None:
@@ -100,23 +133,15 @@ def _forecast(scorecard: Scorecard, forecast: IssuedForecast, console: Console) 
 
 
 def _details(scorecard: Scorecard, console: Console) -> None:
-    heading("Evidence", console)
-    paragraph(evidence_sentence(scorecard), console)
-    table(grids.contenders(scorecard), console, scorecard.unit)
-    table(grids.folds(scorecard), console, scorecard.unit)
-    if scorecard.horizon > 1:
-        table(grids.steps(scorecard), console, scorecard.unit)
-    table(grids.coverage(scorecard), console, scorecard.unit)
-    if scorecard.series:
-        table(_best_and_worst(grids.series(scorecard)), console, scorecard.unit)
-    heading("Features kept", console)
-    paragraph(listing(scorecard.features), console)
-    table(grids.dropped(scorecard), console)
-    table(grids.sources(scorecard), console)
-    if scorecard.caveats:
-        heading("Caveats", console)
-    for caveat in scorecard.caveats:
-        paragraph(caveat, console)
+    scores = (
+        grids.contenders(scorecard),
+        grids.folds(scorecard),
+        *([grids.steps(scorecard)] if scorecard.horizon > 1 else []),
+        grids.coverage(scorecard),
+        *([_best_and_worst(grids.series(scorecard))] if scorecard.series else []),
+    )
+    evidence = evidence_sentence(scorecard)
+    print_details(scorecard, console, evidence=evidence, scores=scores, sources=grids.sources(scorecard))
 
 
 def _best_and_worst(grid: Grid) -> Grid:
