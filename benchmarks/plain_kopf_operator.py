@@ -18,7 +18,6 @@ All else is kopf's default, events included.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import sys
@@ -35,10 +34,11 @@ from kubernetes.client.exceptions import ApiException
 from presage.spec.crd import GROUP, PLURAL, VERSION
 from presage.spec.status import PredictionJobStatus
 from presage_operator import names
+from presage_operator.actions import ApplyServer, DeleteRun, Nothing, StartRun, StopRun
 from presage_operator.cache import Cache, Child
 from presage_operator.capabilities import Backends
 from presage_operator.conditions import status_of
-from presage_operator.decide import ApplyServer, Decision, DeleteRun, Nothing, StartRun, StopRun, decide
+from presage_operator.decide import Decision, decide
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.run import run_job
 from presage_operator.names import Key
@@ -209,14 +209,7 @@ def _start(action: StartRun, key: Key, observed: Observed) -> Held:
     core, batch = client.CoreV1Api(), client.BatchV1Api()
     claim = lake_claim(job, uid=observed.job.uid, settings=SETTINGS)
     _made(core.create_namespaced_persistent_volume_claim, key.namespace, claim)
-    wanted = run_job(
-        job,
-        **{field.name: getattr(action, field.name) for field in dataclasses.fields(action)},
-        uid=observed.job.uid,
-        run_digest=observed.job.run_digest,
-        settings=SETTINGS,
-    )
-    made = _made(batch.create_namespaced_job, key.namespace, wanted)
+    made = _made(batch.create_namespaced_job, key.namespace, run_job(job, action, SETTINGS))
     if made is None:
         answer = batch.read_namespaced_job(action.name, key.namespace, _preload_content=False)
         made = json.loads(answer.data)

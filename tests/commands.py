@@ -1,4 +1,4 @@
-"""Runs the `presage` command as a user does: another process, real files, real signals."""
+"""Runs `presage` and `kubectl-presage` as a user does: another process, real files, real signals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "manifests" / "examples"
 PRESAGE = Path(sys.executable).with_name("presage")
+PLUGIN = Path(sys.executable).with_name("kubectl-presage")
 # Every fit is single-threaded; a test machine runs several commands at once.
 ENVIRONMENT = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120"}
 
@@ -30,9 +31,19 @@ class Ended:
 
 
 def presage(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: str) -> Ended:
-    """Run the command and require its exit code; no traceback may reach the user whatever happens."""
+    """Run the command and require its exit code."""
+    return _run(PRESAGE, *words, code=code, cwd=cwd, **environment)
+
+
+def plugin(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: str) -> Ended:
+    """Run the plug-in of kubectl and require its exit code."""
+    return _run(PLUGIN, *words, code=code, cwd=cwd, **environment)
+
+
+def _run(*command: str | Path, code: int, cwd: Path, **environment: str) -> Ended:
+    """Run a program; no traceback may reach the user whatever happens."""
     done = subprocess.run(
-        [PRESAGE, *map(str, words)],
+        [*map(str, command)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -38,6 +38,17 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of one step, compiled by Kubeflow's own compiler."""
+    from doubles.pipeline import pipeline
+    from kfp import compiler
+
+    path = tmp_path_factory.mktemp("pipeline") / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline, str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """A real MariaDB server."""
     from servers.mariadb import mariadb, mariadb_programs

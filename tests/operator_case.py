@@ -12,7 +12,16 @@ from presage.spec.digest import run_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import Failure, OutcomeCondition, RunOutcome
 from presage.spec.status import CadenceName, Champion, JobCondition, PredictionJobStatus, ScorecardSummary
-from presage_operator import decide as deciding
+from presage_operator.actions import (
+    Action,
+    ApplyServer,
+    DeleteRun,
+    Guard,
+    Nothing,
+    RemoveServer,
+    StartRun,
+    StopRun,
+)
 from presage_operator.capabilities import Backends
 from presage_operator.conditions import status_of
 from presage_operator.decide import Decision, decide
@@ -243,7 +252,7 @@ class World:
     now: datetime = NOW
     backends: Backends = BACKENDS
     actions: list[str] = field(default_factory=list)
-    starts: list[deciding.StartRun] = field(default_factory=list)
+    starts: list[StartRun] = field(default_factory=list)
 
     def settle(self, most: int = 30) -> Decision:
         """Decide and act until nothing is to be done."""
@@ -251,7 +260,7 @@ class World:
             decision = decided(self.seen, self.now, backends=self.backends)
             self._act(decision.action)
             self.seen = told(self.seen, self.now, backends=self.backends)
-            if isinstance(decision.action, deciding.Nothing):
+            if isinstance(decision.action, Nothing):
                 return decision
             self.actions.append(type(decision.action).__name__)
         raise AssertionError(f"it does not come to rest: {self.actions}")
@@ -266,6 +275,13 @@ class World:
             spec_digest=spec_digest(job),
         )
         self.seen = replace(self.seen, job=changed)
+
+    def retrain(self, job: PredictionJob) -> None:
+        """Change the spec, and let the training of it end well."""
+        self.respec(job)
+        self.settle()
+        self.end_well()
+        self.settle()
 
     def request(self, cadence: CadenceName, value: str) -> None:
         """Ask for a run now."""
@@ -306,16 +322,16 @@ class World:
         told_of = RunOutcome(failure=Failure(reason="DataError", message="a column is missing.", retry=retry))
         self.go_on(lambda run: replace(run, state="Failed", completed_at=self.now, outcome=told_of))
 
-    def _act(self, action: deciding.Action) -> None:
+    def _act(self, action: Action) -> None:
         runs = self.seen.runs
         match action:
-            case deciding.StartRun():
+            case StartRun():
                 if all(run.name != action.name for run in runs):
                     runs = (*runs, self._started(action))
                 self.starts.append(action)
-            case deciding.StopRun(name) | deciding.DeleteRun(name):
+            case StopRun(name) | DeleteRun(name):
                 runs = tuple(replace(run, deleting=True) if run.name == name else run for run in runs)
-            case deciding.ApplyServer(objects):
+            case ApplyServer(objects):
                 kinds, digest = kinds_and_digest(objects)
                 run = next(
                     str(one["spec"]["template"]["metadata"]["annotations"]["presage.dev/run"])
@@ -324,21 +340,21 @@ class World:
                 )
                 served = ObservedServer(run, kinds, digest, available=True, current=True, url="http://server")
                 self.seen = replace(self.seen, server=served)
-            case deciding.RemoveServer():
+            case RemoveServer():
                 self.seen = replace(self.seen, server=None)
-            case deciding.Guard():
+            case Guard():
                 guarded = replace(self.seen.job, finalizers=("presage.dev/pipeline-run",))
                 self.seen = replace(self.seen, job=guarded)
         self.seen = replace(self.seen, runs=runs)
 
-    def _started(self, action: deciding.StartRun) -> ObservedRun:
+    def _started(self, action: StartRun) -> ObservedRun:
         return ObservedRun(
             name=action.name,
             cadence=action.cadence,
             trigger=action.trigger,
             state="Pending",
             attempt=action.attempt,
-            run_digest=self.seen.job.run_digest,
+            run_digest=action.run_digest,
             scheduled_time=action.scheduled_time,
             request=action.request,
             created_at=self.now,
@@ -346,3 +362,12 @@ class World:
             deleting=False,
             outcome=None,
         )
+
+
+def served(job: PredictionJob = JOB) -> World:
+    """A job whose first training ended well and is served."""
+    world = World(observed(job))
+    world.settle()
+    world.end_well()
+    world.settle()
+    return world

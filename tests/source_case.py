@@ -12,6 +12,19 @@ from presage.spec.base import Frequency
 DAY = Frequency(1, "d")
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 """A moment behind all rows of the tests."""
+SEEDS = {
+    "btc-daily": {
+        "btc": "kraken_daily/Kraken_BTCUSD_d.csv",
+        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
+        "treasury": "fred_macro/DGS10_to2023.csv.gz",
+    },
+    "btc-monthly": {
+        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
+        "money": "fred_macro/M2SL_to2023.csv.gz",
+        "prices": "fred_macro/CPIAUCSL_to2023.csv.gz",
+    },
+}
+"""By example, the file of what each source's service answers."""
 
 
 def asked(base: Path, frequency: Frequency = DAY, **others: object) -> Request:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import OrderedDict
-from datetime import datetime
-from typing import TypedDict
 
-from presage.spec.status import CadenceName, Trigger
 from presage_operator import names
-from presage_operator.client import ApiClient
-from presage_operator.cluster import Cluster
-from presage_operator.decide import (
+from presage_operator.actions import (
     Action,
     ApplyServer,
     DeleteRun,
@@ -23,6 +18,8 @@ from presage_operator.decide import (
     StartRun,
     StopRun,
 )
+from presage_operator.client import ApiClient
+from presage_operator.cluster import Cluster
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.run import run_job
 from presage_operator.desired.serving import kinds_and_digest
@@ -52,18 +49,6 @@ _MAIN_KINDS = frozenset({"Deployment", "InferenceService"})
 CONTEST_SECONDS = 60.0
 MOST_APPLIES = 6
 _REMEMBERED = 1024
-
-
-class _Cause(TypedDict):
-    uid: str
-    name: str
-    cadence: CadenceName
-    trigger: Trigger
-    attempt: int
-    as_of: datetime
-    run_digest: str
-    scheduled_time: datetime | None
-    request: str | None
 
 
 class Applier:
@@ -122,22 +107,11 @@ class Applier:
         claim = lake_claim(job, uid=observed.job.uid, settings=self._settings)
         if claim is not None:
             await self._claim(key, observed, claim)
-        cause = _Cause(
-            uid=observed.job.uid,
-            name=action.name,
-            cadence=action.cadence,
-            trigger=action.trigger,
-            attempt=action.attempt,
-            as_of=action.as_of,
-            run_digest=observed.job.run_digest,
-            scheduled_time=action.scheduled_time,
-            request=action.request,
-        )
         if self._pipelines is not None:
-            await self._pipelines.create(job, **cause)
+            await self._pipelines.create(job, action)
             return True
         try:
-            made = await self._client.create(RUNS, key.namespace, run_job(job, **cause, settings=self._settings))
+            made = await self._client.create(RUNS, key.namespace, run_job(job, action, self._settings))
         except AlreadyExistsError:
             # Made before, by an operator that did not live to see it, or by a try whose answer was lost.
             made = await self._client.get(RUNS, key.namespace, action.name)

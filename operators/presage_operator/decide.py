@@ -9,10 +9,20 @@ from presage.spec.job import PredictionJob
 from presage.spec.operations import Cadence
 from presage.spec.status import CadenceName, HandledRequests, LastSchedules, RunSummary, Trigger
 from presage_operator import names, runs
+from presage_operator.actions import (
+    Action,
+    ApplyServer,
+    DeleteRun,
+    Guard,
+    Nothing,
+    Release,
+    RemoveServer,
+    StartRun,
+    StopRun,
+)
 from presage_operator.capabilities import Backends
 from presage_operator.desired.fault import Fault
 from presage_operator.desired.serving import kinds_and_digest, serving_objects
-from presage_operator.errors import JsonObject
 from presage_operator.observed import Observed, ObservedRun
 from presage_operator.schedule import due, next_time
 from presage_operator.settings import Settings
@@ -21,65 +31,6 @@ LONGEST_WAIT = timedelta(hours=1)
 POLL = timedelta(seconds=10)
 _NO_CADENCE = Cadence(schedule="@yearly")
 CADENCES: tuple[CadenceName, ...] = ("Train", "Forecast")
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """Wait for a change, or for a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartRun:
-    """Make a run's child."""
-
-    name: str
-    cadence: CadenceName
-    trigger: Trigger
-    attempt: int
-    as_of: datetime
-    scheduled_time: datetime | None = None
-    request: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StopRun:
-    """End a run that is under way."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRun:
-    """Remove a finished run's child; its summary stays in the status."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyServer:
-    """Make the server serve a run's model."""
-
-    objects: tuple[JsonObject, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveServer:
-    """Take the server away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Put the finalizer on a job whose runs Kubernetes cannot collect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Take the finalizer off, once the runs outside of the API server are cancelled where that is still to be tried."""
-
-    cancel: bool
-
-
-Action = Nothing | StartRun | StopRun | DeleteRun | ApplyServer | RemoveServer | Guard | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +226,7 @@ def _run(
     job = observed.job
     assert job.job is not None  # noqa: S101  # told apart by decide
     name = names.run_name(job.job.metadata.name, job.uid, cadence, cause)
-    return StartRun(name, cadence, trigger, attempt, now, scheduled_time, request)
+    return StartRun(job.uid, name, cadence, trigger, attempt, now, job.run_digest, scheduled_time, request)
 
 
 def _replaced(view: _View, cadence: CadenceName, trigger: Trigger) -> StopRun | None:

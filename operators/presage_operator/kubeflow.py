@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 
 from presage.errors import JobError, RetryError, StopError
 from presage.spec.job import PredictionJob
-from presage.spec.status import CadenceName, Trigger
+from presage_operator.actions import StartRun
 from presage_operator.desired.job_file import job_file
 from presage_operator.desired.lake import workdir
 from presage_operator.desired.run import as_of_text
@@ -93,52 +92,27 @@ class PipelineRuns:
         self._settings = settings
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
-    async def create(
-        self,
-        job: PredictionJob,
-        *,
-        uid: str,
-        name: str,
-        cadence: CadenceName,
-        trigger: Trigger,
-        attempt: int,
-        as_of: datetime,
-        run_digest: str,
-        scheduled_time: datetime | None,
-        request: str | None,
-    ) -> PipelineRun:
-        """Start a run, unless there is one of this name: then that one is returned.
-
-        The arguments are those of desired.run.run_job.
-        """
-        if found := await self._named(name, uid):
+    async def create(self, job: PredictionJob, start: StartRun) -> PipelineRun:
+        """Start a run, unless there is one of this name: then that one is returned."""
+        if found := await self._named(start.name, start.uid):
             return found[0]
-        description = Description(
-            uid=uid,
-            cadence=cadence,
-            trigger=trigger,
-            attempt=attempt,
-            run_digest=run_digest,
-            scheduled_time=scheduled_time,
-            request=request,
-        )
         parameters: JsonObject = {
             "job": job_file(job),
             "workdir": workdir(job, self._settings),
-            "as_of": as_of_text(as_of),
-            "cadence": cadence,
+            "as_of": as_of_text(start.as_of),
+            "cadence": start.cadence,
         }
         body: JsonObject = {
-            "display_name": name,
-            "description": description.model_dump_json(exclude_none=True),
+            "display_name": start.name,
+            "description": Description.model_validate(start).model_dump_json(exclude_none=True),
             "pipeline_spec": self._pipeline,
             "runtime_config": {"parameters": parameters},
             "service_account": self._settings.service_account_name,
         }
         await self._send("POST", _RUNS, body=body)
-        found = await self._named(name, uid)
+        found = await self._named(start.name, start.uid)
         if not found:
-            raise self._unavailable(f"it took the run {name} and does not list it")
+            raise self._unavailable(f"it took the run {start.name} and does not list it")
         for other in found[1:]:
             await self.remove(other)
         return found[0]

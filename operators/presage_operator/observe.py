@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pydantic import JsonValue, ValidationError
@@ -156,30 +156,18 @@ def _without(value: JsonValue, places: Set[Place], here: Place = ()) -> JsonValu
     return value
 
 
-def _run(run: RunRecord, pods: Iterable[PodRecord]) -> ObservedRun:
-    own = (pod for pod in pods if pod.run == run.name and pod.owner == run.uid)
+def _run(record: RunRecord, pods: Iterable[PodRecord]) -> ObservedRun:
+    run = record.run
+    own = (pod for pod in pods if pod.run == run.name and pod.owner == record.uid)
     newest = max(own, key=lambda pod: (pod.created_at, pod.name), default=None)
-    outcome = _outcome(newest.outcome) if newest is not None else None
-    reason, message = run.reason, run.message
-    if newest is not None and newest.reason and run.state != "Succeeded":
-        reason = run.reason if run.reason in _SAID_BY_THE_JOB else newest.reason
-        message = _sentence(newest)
-    return ObservedRun(
-        name=run.name,
-        cadence=run.cadence,
-        trigger=run.trigger,
-        state=run.state,
-        attempt=run.attempt,
-        run_digest=run.run_digest,
-        scheduled_time=run.scheduled_time,
-        request=run.request,
-        created_at=run.created_at,
-        completed_at=run.completed_at,
-        deleting=run.deleting,
-        outcome=outcome if run.completed_at is not None else None,
-        reason=reason,
-        message=message,
-    )
+    if newest is None:
+        return run
+    if run.completed_at is not None:
+        run = replace(run, outcome=_outcome(newest.outcome))
+    if not newest.reason or run.state == "Succeeded":
+        return run
+    reason = run.reason if run.reason in _SAID_BY_THE_JOB else newest.reason
+    return replace(run, reason=reason, message=_sentence(newest))
 
 
 def _outcome(message: bytes) -> RunOutcome | None:

@@ -37,9 +37,9 @@ class PipelineRun:
 
 
 class Description(BaseModel):
-    """What the operator writes down with a run, in the place of labels and annotations."""
+    """What the operator writes down of a StartRun with its run, in the place of labels and annotations."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
     uid: str
     cadence: CadenceName

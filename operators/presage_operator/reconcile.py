@@ -10,12 +10,13 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from presage.spec.status import PredictionJobStatus
+from presage_operator.actions import Action, Nothing, Release
 from presage_operator.apply import Applier
 from presage_operator.capabilities import Backends
 from presage_operator.client import ApiClient
 from presage_operator.cluster import Cluster
 from presage_operator.conditions import status_of
-from presage_operator.decide import Action, Nothing, Release, decide
+from presage_operator.decide import decide
 from presage_operator.desired.fault import Fault
 from presage_operator.errors import (
     ForbiddenError,

@@ -18,7 +18,7 @@ from presage.spec.status import CadenceName, Trigger
 from presage_operator import names
 from presage_operator.errors import JsonObject
 from presage_operator.names import Key
-from presage_operator.observed import RunState
+from presage_operator.observed import ObservedRun, RunState
 
 Name = TypeVar("Name", bound=str)
 
@@ -58,20 +58,8 @@ class RunRecord:
     uid: str
     owner: str
     """UID of its PredictionJob: one of the same name that was before has other runs."""
-    resource_version: str
-    name: str
-    cadence: CadenceName
-    trigger: Trigger
-    attempt: int
-    run_digest: str
-    scheduled_time: datetime | None
-    request: str | None
-    created_at: datetime
-    completed_at: datetime | None
-    deleting: bool
-    state: RunState
-    reason: str
-    message: str
+    run: ObservedRun
+    """What the Job itself tells: its Pods know the outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +70,6 @@ class PodRecord:
     uid: str
     owner: str
     """UID of its Job."""
-    resource_version: str
     name: str
     run: str
     created_at: datetime
@@ -101,8 +88,6 @@ class ServerRecord:
     uid: str
     owner: str
     """UID of its PredictionJob."""
-    resource_version: str
-    name: str
     run: str
     desired: str
     available: bool
@@ -156,14 +141,11 @@ def run_record(item: JsonObject) -> RunRecord:
         state = "Running" if begun or _object(status, "uncountedTerminatedPods") else "Pending"
     ended = failed or complete
     digest = annotations.get(names.RUN_DIGEST, "")
-    return RunRecord(
-        key=Key(_text(metadata, "namespace"), labels.get(names.JOB_LABEL, "")),
-        uid=_text(metadata, "uid"),
-        owner=_owner(metadata),
-        resource_version=_text(metadata, "resourceVersion"),
+    observed = ObservedRun(
         name=_text(metadata, "name"),
         cadence=_one_of(labels.get(names.CADENCE_LABEL), get_args(CadenceName), "Train"),
         trigger=_one_of(annotations.get(names.TRIGGER), get_args(Trigger), "Spec"),
+        state=state,
         attempt=_attempt(annotations.get(names.ATTEMPT, "")),
         run_digest=digest if _DIGEST.fullmatch(digest) else "",
         scheduled_time=_scheduled_time(annotations.get(names.SCHEDULED_TIME, "")),
@@ -171,16 +153,16 @@ def run_record(item: JsonObject) -> RunRecord:
         created_at=moment(_text(metadata, "creationTimestamp")),
         completed_at=_moment(ended, "lastTransitionTime") if ended else None,
         deleting="deletionTimestamp" in metadata,
-        state=state,
+        outcome=None,
         reason=_reason(failed) if failed else "",
         message=_text(failed, "message") if failed else "",
     )
+    return RunRecord(key=_key(metadata), uid=_text(metadata, "uid"), owner=_owner(metadata), run=observed)
 
 
 def pod_record(item: JsonObject) -> PodRecord:
     """Return what is kept of a Pod."""
     metadata, status = _object(item, "metadata"), _object(item, "status")
-    labels = _texts(metadata, "labels")
     reason, message = _reason(status), _text(status, "message")
     disrupted = _conditions(status).get("DisruptionTarget")
     if disrupted and not reason:
@@ -202,12 +184,11 @@ def pod_record(item: JsonObject) -> PodRecord:
         if unscheduled:
             reason, message = _reason(unscheduled), _text(unscheduled, "message")
     return PodRecord(
-        key=Key(_text(metadata, "namespace"), labels.get(names.JOB_LABEL, "")),
+        key=_key(metadata),
         uid=_text(metadata, "uid"),
         owner=_owner(metadata),
-        resource_version=_text(metadata, "resourceVersion"),
         name=_text(metadata, "name"),
-        run=labels.get(names.RUN_LABEL, ""),
+        run=_texts(metadata, "labels").get(names.RUN_LABEL, ""),
         created_at=moment(_text(metadata, "creationTimestamp")),
         outcome=outcome,
         reason=reason,
@@ -264,11 +245,9 @@ def _server_record(
 ) -> ServerRecord:
     metadata = _object(item, "metadata")
     return ServerRecord(
-        key=Key(_text(metadata, "namespace"), _texts(metadata, "labels").get(names.JOB_LABEL, "")),
+        key=_key(metadata),
         uid=_text(metadata, "uid"),
         owner=_owner(metadata),
-        resource_version=_text(metadata, "resourceVersion"),
-        name=_text(metadata, "name"),
         run=run,
         desired=_texts(metadata, "annotations").get(names.DESIRED, ""),
         available=available,
@@ -277,6 +256,11 @@ def _server_record(
         reason=_reason(trouble),
         message=_text(trouble, "message"),
     )
+
+
+def _key(metadata: JsonObject) -> Key:
+    """Return whose child an object is, by its label."""
+    return Key(_text(metadata, "namespace"), _texts(metadata, "labels").get(names.JOB_LABEL, ""))
 
 
 def _owner(metadata: JsonObject) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import json
 import re
-import secrets
 import ssl
 import tempfile
 import time
@@ -20,6 +19,7 @@ import yaml
 from conftest import lacking
 from control.apiserver import ControlPlane, ControlPlaneError, control_plane, control_plane_binary
 from control.fault_proxy import FaultProxy
+from control.namespaces import new_namespace
 from control.operator_process import OperatorProcess
 from doubles.kubelet import KubeletDouble, kubelet_double
 
@@ -36,7 +36,6 @@ from presage_operator.resources import PREDICTION_JOBS
 from presage_operator.settings import Settings
 
 PATIENCE_SECONDS = 30
-NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
 REPLICA_SETS = Resource("apps", "v1", "replicasets")
 CHILDREN = {
@@ -283,10 +282,8 @@ def _without_times(value: object) -> object:
 @asynccontextmanager
 async def site(cluster: OperatedCluster) -> AsyncIterator[Site]:
     """Make a namespace and a proxy for a test."""
-    namespace = f"test-{secrets.token_hex(4)}"
     async with FaultProxy(cluster.plane) as proxy, ApiClient(credentials(cluster.plane)) as client:
-        labels: JsonObject = {"pod-security.kubernetes.io/enforce": "restricted"}
-        await client.create(NAMESPACES, None, {"metadata": {"name": namespace, "labels": labels}})
+        namespace = await new_namespace(client, **{"pod-security.kubernetes.io/enforce": "restricted"})
         yield Site(cluster, client, proxy, namespace)
 
 

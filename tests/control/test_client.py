@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +15,7 @@ from aiohttp import web
 from control.apiserver import ControlPlane
 from control.cases import MINIMAL
 from control.fault_proxy import FaultProxy, answer, cut_after, cut_before, stream_error
+from control.namespaces import CONFIG_MAPS, NAMESPACES, new_namespace
 
 from presage.errors import JobError
 from presage_operator.client import ApiClient, Backoff, Resource, Retry
@@ -37,8 +37,6 @@ from presage_operator.errors import (
 
 pytestmark = pytest.mark.control
 
-NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 JOBS = Resource("presage.dev", "v1alpha1", "predictionjobs")
 RETRY = Retry(attempts=4, total_seconds=30, backoff=Backoff(first_seconds=1, most_seconds=8))
 
@@ -98,9 +96,7 @@ async def site(plane: ControlPlane) -> AsyncIterator[Site]:
             jitter=lambda: 0.5,
         )
         async with client:
-            namespace = f"test-{secrets.token_hex(4)}"
-            body: JsonObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-            await client.create(NAMESPACES, None, body)
+            namespace = await new_namespace(client)
             proxy.requests.clear()
             told.clear()
             yield Site(namespace, proxy, client, clock, told)

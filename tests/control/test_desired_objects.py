@@ -14,6 +14,7 @@ from kubernetes.client.rest import ApiException
 from presage.spec.digest import run_digest
 from presage.spec.job import PredictionJob
 from presage.spec.load import parse_job
+from presage_operator.actions import StartRun
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.job_file import job_file, size_fault
 from presage_operator.desired.run import run_job
@@ -68,19 +69,8 @@ spec:
 
 def children(name: str, settings: Settings, replicas: str = "{min: 1, max: 2}") -> list[JsonObject]:
     job = job_of(name, replicas)
-    run = run_job(
-        job,
-        uid=UID,
-        name=f"{name}-0a1b2c3d",
-        cadence="Train",
-        trigger="Schedule",
-        attempt=1,
-        as_of=AT,
-        run_digest=run_digest(job),
-        scheduled_time=AT,
-        request="now",
-        settings=settings,
-    )
+    start = StartRun(UID, f"{name}-0a1b2c3d", "Train", "Schedule", 1, AT, run_digest(job), AT, request="now")
+    run = run_job(job, start, settings)
     claim = lake_claim(job, uid=UID, settings=settings)
     served = server_objects(job, uid=UID, run="20260102T030405Z-8f14e45f", settings=settings)
     return [run, *([claim] if claim else []), *served]
@@ -216,19 +206,8 @@ def test_the_largest_job_that_is_taken_fits_a_pod_s_annotations(api: client.ApiC
     length = bisect_left(range(1, 16385), True, key=lambda length: size_fault(large(length)) is not None)
     assert size_fault(large(length)) is None
     assert size_fault(large(length + 1)) is not None
-    run = run_job(
-        large(length),
-        uid=UID,
-        name="large-0a1b2c3d",
-        cadence="Train",
-        trigger="Spec",
-        attempt=1,
-        as_of=AT,
-        run_digest="sha256:" + "0" * 64,
-        scheduled_time=None,
-        request=None,
-        settings=Settings(),
-    )
+    start = StartRun(UID, "large-0a1b2c3d", "Train", "Spec", 1, AT, "sha256:" + "0" * 64)
+    run = run_job(large(length), start, Settings())
     template = run["spec"]["template"]
     pod = {"metadata": {"name": "large"} | template["metadata"], "spec": template["spec"]}
     call(api, "POST", f"/api/v1/namespaces/{NAMESPACE}/pods", pod)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import commands
 import pytest
 import yaml
-from commands import EXAMPLES, Ended
+from commands import ENVIRONMENT, EXAMPLES, PLUGIN, Ended
 from control.apiserver import ControlPlane
 from kubernetes import client, watch
 
@@ -21,7 +21,6 @@ from presage_operator.kubectl.words import UNDEFINED
 
 pytestmark = pytest.mark.control
 
-PLUGIN = Path(sys.executable).with_name("kubectl-presage")
 WHERE = ("presage.dev", "v1alpha1", "plugin", "predictionjobs")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 PROMOTED = (
@@ -186,23 +185,13 @@ def kubeconfig(plane: ControlPlane, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(kubeconfig: Path) -> dict[str, str]:
-    return {**os.environ, "KUBECONFIG": str(kubeconfig), "COLUMNS": "80", "NO_COLOR": "1"}
+    return {**ENVIRONMENT, "KUBECONFIG": str(kubeconfig), "COLUMNS": "80"}
 
 
 @pytest.fixture
 def plugin(environment: dict[str, str], tmp_path: Path) -> Plugin:
-    """Run the plug-in and require its exit code."""
-
-    def call(*words: str, code: int = 0) -> Ended:
-        command = [PLUGIN, *words]
-        done = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stderr}\n{done.stdout}"
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    return call
+    """Runs the plug-in and requires its exit code."""
+    return partial(commands.plugin, cwd=tmp_path, **environment)
 
 
 @pytest.fixture

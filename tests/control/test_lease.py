@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from control.apiserver import ControlPlane
 from control.fault_proxy import FaultProxy, answer, cut_after, hold
+from control.namespaces import new_namespace
 
 from presage.errors import JobError
-from presage_operator.client import ApiClient, Resource, Retry
+from presage_operator.client import ApiClient, Retry
 from presage_operator.errors import JsonObject
 from presage_operator.lease import LEASES, Elector
 from presage_operator.settings import LeaderElection
 
 pytestmark = pytest.mark.control
 
-NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 NAME = "presage-operator"
 SETTINGS = LeaderElection()
 
@@ -114,9 +113,7 @@ async def site(plane: ControlPlane) -> AsyncIterator[Site]:
             ApiClient(first.credentials(), retry=once) as one,
             ApiClient(second.credentials(), retry=once) as two,
         ):
-            namespace = f"test-{secrets.token_hex(4)}"
-            body: JsonObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-            await one.create(NAMESPACES, None, body)
+            namespace = await new_namespace(one)
             yield Site(plane, namespace, (first, second), (one, two), HandClock())
 
 

@@ -9,8 +9,6 @@ import pytest
 from control.operator_site import SERVED, SPEC, OperatedCluster, Site, run, started_cluster, usual_end
 from doubles.kubeflow import KubeflowDouble, kubeflow_double
 from doubles.kubelet import EVICTED, OUT_OF_MEMORY, failure
-from doubles.pipeline import pipeline
-from kfp import compiler
 
 from presage_operator.names import JOB_LABEL
 
@@ -19,14 +17,6 @@ pytestmark = pytest.mark.control
 cluster = pytest.fixture(started_cluster, scope="module")
 usual = pytest.fixture(usual_end, scope="module")
 NO_MORE_PODS = {"pipelines": {"retries": 0}, "retryAfterSeconds": 1}
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline of one step, compiled by the official compiler."""
-    path = tmp_path_factory.mktemp("pipeline") / "pipeline.yaml"
-    compiler.Compiler().compile(pipeline, str(path))
-    return path
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -19,16 +18,15 @@ from control.fault_proxy import (
     twice,
     with_the_past,
 )
+from control.namespaces import CONFIG_MAPS, new_namespace
 
-from presage_operator.client import ApiClient, Resource, Retry
+from presage_operator.client import ApiClient, Retry
 from presage_operator.errors import ForbiddenError, JsonObject
 from presage_operator.names import Key
 from presage_operator.reflector import Reflector
 
 pytestmark = pytest.mark.control
 
-NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 LIST = "/api/v1/.*configmaps"
 
 
@@ -98,9 +96,7 @@ async def site(plane: ControlPlane, **options: object) -> AsyncIterator[Site]:
     async with FaultProxy(plane) as proxy, FaultProxy(plane) as quiet:
         once = Retry(attempts=1)
         async with ApiClient(quiet.credentials()) as direct, ApiClient(proxy.credentials(), retry=once) as through:
-            namespace = f"test-{secrets.token_hex(4)}"
-            body: JsonObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-            await direct.create(NAMESPACES, None, body)
+            namespace = await new_namespace(direct)
 
             def tell(key: Key, value: str | None) -> None:
                 here.tell(key, value)

@@ -6,12 +6,13 @@ import base64
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
 import chdb
+from servers.web import listening
 
 USER = "reader"
 PASSWORD = "s3cret:clickhouse@/"
@@ -86,17 +87,6 @@ def clickhouse_double(folder: Path) -> Iterator[ClickHouseDouble]:
                 return
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    double = ClickHouseDouble(server.server_address[1])
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    with closing(engine):
-        try:
-            yield double
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
+    with closing(engine), listening(Handler) as url:
+        double = ClickHouseDouble(urlsplit(url).port)
+        yield double

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import polars as pl
+from servers.web import listening
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE
@@ -160,31 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
         # A body that is shorter than it was said to be ends with the connection.
         self.close_connection = length != len(answer.body)
 
-    def log_message(self, *arguments: object) -> None:
-        pass
-
 
 @contextmanager
 def exchange_double(rows: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[ExchangeDouble]:
     """Run an exchange on a free loopback port that has these rows by market's id and timeframe (1m, 1h or 1D)."""
     state = ExchangeDouble({key: list(value) for key, value in rows.items()})
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a caller that was killed
-
-    handler = type("Handler", (_Handler,), {"state": state})
-    with Server(("127.0.0.1", 0), handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(type("Handler", (_Handler,), {"state": state})) as state.url:
+        yield state
 
 
 def _start(row: Row) -> object:

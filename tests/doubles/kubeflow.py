@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from servers.web import listening
 
 _EPOCH = "1970-01-01T00:00:00Z"
 _ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
@@ -218,22 +219,9 @@ def kubeflow_double() -> Iterator[KubeflowDouble]:
 
         do_GET = do_POST = do_DELETE = _serve  # noqa: N815  # the library's names
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size: ClassVar[int] = 64
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    double.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield double
-    finally:
-        if double.held is not None:
-            double.held.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as double.url:
+        try:
+            yield double
+        finally:
+            if double.held is not None:
+                double.held.set()

@@ -13,11 +13,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from cluster.binaries import BuildError
 from commands import EXAMPLES, content, presage, start
-from conftest import lacking
 from deltalake import DeltaTable
-from s3.gateway import BUCKET, SECRET, Gateway, gateway
+from s3.gateway import BUCKET, SECRET, Gateway
 from s3.proxy import proxy
 
 from presage.errors import JobError, LakeConflictError, NotSupportedError, StorageError
@@ -42,24 +40,6 @@ EARLIER = ("--as-of", "2018-06-01")
 Opener = Callable[[str], Bucket]
 SHORT = 0.6
 """Seconds of a lease that a test waits for."""
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A running S3 server."""
-    try:
-        with gateway(tmp_path_factory.mktemp("s3")) as running:
-            yield running
-    except BuildError as error:
-        lacking(str(error))
-
-
-@pytest.fixture
-def reached(store: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """The server, and an environment that leads this process to it."""
-    for name, value in store.environment().items():
-        monkeypatch.setenv(name, value)
-    return store
 
 
 @pytest.fixture

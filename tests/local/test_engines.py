@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 import yaml
 from commands import EXAMPLES, presage
 from conftest import lacking
+from servers.ports import free_port
 
 from presage.engine import ClusterEngine
 from presage.errors import EngineUnavailableError, JobError
@@ -47,12 +47,6 @@ def dask_cluster() -> Iterator[str]:
         with Client(address, timeout=WAIT_SECONDS) as client:
             client.wait_for_workers(2, timeout=WAIT_SECONDS)
         yield address
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from commands import EXAMPLES, Ended, presage
-
-SOURCES = {
-    "btc-daily": {
-        "btc": "kraken_daily/Kraken_BTCUSD_d.csv",
-        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
-        "treasury": "fred_macro/DGS10_to2023.csv.gz",
-    },
-    "btc-monthly": {
-        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
-        "money": "fred_macro/M2SL_to2023.csv.gz",
-        "prices": "fred_macro/CPIAUCSL_to2023.csv.gz",
-    },
-}
+from source_case import SEEDS
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +16,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 
 def replay(name: str, shared_data: Path, workdir: Path) -> Ended:
-    words = [word for source, file in SOURCES[name].items() for word in ("--source", f"{source}={shared_data / file}")]
+    words = [word for source, file in SEEDS[name].items() for word in ("--source", f"{source}={shared_data / file}")]
     return presage("run", EXAMPLES / f"{name}.yaml", "--workdir", workdir, "-o", "json", *words)
 
 

@@ -17,12 +17,10 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from cluster.binaries import BuildError
 from commands import EXAMPLES, ROOT, presage
-from conftest import lacking
 from doubles.exchange import DAY, MINUTE, Answer, ExchangeDouble, Row, bitfinex_rows, exchange_double
 from polars.testing import assert_frame_equal
-from s3.gateway import BUCKET, Gateway, gateway
+from s3.gateway import BUCKET, Gateway
 from source_case import asked
 
 from presage.errors import DataError, JobError, PresageError, SourceUnavailableError, StorageError
@@ -48,16 +46,6 @@ def module(name: str) -> ModuleType:
 
 HANDLER = module("handler")
 Settings = HANDLER.Settings
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A running S3 server."""
-    try:
-        with gateway(tmp_path_factory.mktemp("s3")) as running:
-            yield running
-    except BuildError as error:
-        lacking(str(error))
 
 
 @pytest.fixture(scope="module")

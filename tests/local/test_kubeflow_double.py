@@ -13,12 +13,12 @@ import aiohttp
 import kfp
 import pytest
 from doubles.kubeflow import KubeflowDouble, kubeflow_double
-from doubles.pipeline import pipeline
-from kfp import compiler
+from operator_case import JOB, UID
 
 from presage.errors import JobError
 from presage.spec.digest import run_digest, spec_digest
 from presage.spec.load import parse_job
+from presage_operator.actions import StartRun
 from presage_operator.kubeflow import (
     KubeflowRefusedError,
     KubeflowUnavailableError,
@@ -29,28 +29,7 @@ from presage_operator.pipeline_run import PipelineRun
 from presage_operator.settings import Settings
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-UID = "7b7e3f0c-0b8f-4b0e-9a52-3a3f2f1d9c11"
 NAME = "sp500-0a1b2c3d"
-JOB = parse_job(
-    """
-apiVersion: presage.dev/v1alpha1
-kind: PredictionJob
-metadata: {name: sp500, namespace: desk}
-spec:
-  frequency: 1d
-  target: {source: sp500, column: range_volatility, minimum: 0}
-  sources: [{name: sp500, dataset: {name: arch/sp500}, timeZone: America/New_York, availability: {lag: 0s}}]
-""",
-    "job",
-)
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline of one step, compiled by the official compiler."""
-    path = tmp_path_factory.mktemp("pipeline") / "pipeline.yaml"
-    compiler.Compiler().compile(pipeline, str(path))
-    return path
 
 
 @pytest.fixture
@@ -86,18 +65,7 @@ def ours(double: KubeflowDouble, package: Path) -> Callable[..., object]:
 
 
 def create(runs: PipelineRuns, name: str = NAME, uid: str = UID) -> Awaitable[PipelineRun]:
-    return runs.create(
-        JOB,
-        uid=uid,
-        name=name,
-        cadence="Train",
-        trigger="Schedule",
-        attempt=2,
-        as_of=AT,
-        run_digest=run_digest(JOB),
-        scheduled_time=AT,
-        request=None,
-    )
+    return runs.create(JOB, StartRun(uid, name, "Train", "Schedule", 2, AT, run_digest(JOB), scheduled_time=AT))
 
 
 def test_the_official_client_takes_the_double_for_kubeflow(

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from cluster.binaries import BuildError
 from commands import ENVIRONMENT, content, presage
-from conftest import lacking
 from model_server import NAME, PATIENCE, serving
-from s3.gateway import BUCKET, KEY, SECRET, Gateway, gateway, gateway_binary
+from s3.gateway import BUCKET, Gateway, gateway
+from servers.ports import free_port
+from servers.web import listening
 
 from presage.errors import LakeError
 from presage.models.bundle import MANIFEST, SIZE_AT_MOST, Bundle, write_bundle
@@ -37,23 +32,6 @@ QUESTION = '{"instances": [{}]}'
 RUN = f"s3://{BUCKET}/lake/runs/default.house/one"
 STATE = "bundle/trees/state.json"
 NEEDED = {f"bundle/{MANIFEST}", STATE, FORECAST, "report.html"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A running S3 server."""
-    try:
-        with gateway(tmp_path_factory.mktemp("s3")) as running:
-            yield running
-    except BuildError as error:
-        lacking(str(error))
-
-
-@pytest.fixture
-def reached(store: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    """The server, and an environment that leads this process to it."""
-    lead(monkeypatch, store)
-    return store
 
 
 @pytest.fixture
@@ -100,11 +78,6 @@ def directory(objects: Bucket, copy: Path, metrics: Metrics) -> ModelDirectory:
 
 def directory_of(bucket: Bucket, copy: Path, metrics: Metrics) -> ModelDirectory:
     return ModelDirectory(copy, metrics, name=str(bucket.place), update=Fetcher(bucket, copy).fetch)
-
-
-def lead(monkeypatch: pytest.MonkeyPatch, store: Gateway) -> None:
-    for name, value in store.environment().items():
-        monkeypatch.setenv(name, value)
 
 
 def forecast(**fields: object) -> bytes:
@@ -275,17 +248,8 @@ def store_double(listed: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize(
@@ -315,8 +279,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gateway], None]:
     """Lead the commands that the test starts, and the test itself, to a store."""
 
     def tell(store: Gateway) -> None:
-        lead(monkeypatch, store)
         for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
             monkeypatch.setitem(ENVIRONMENT, name, value)
 
     return tell
@@ -327,50 +291,20 @@ class Switch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        (folder / "data" / BUCKET).mkdir(parents=True)
-        (folder / "beside").mkdir()
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{listener.getsockname()[1]}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.store = Gateway(f"http://{self._address}", folder / "data" / BUCKET)
+        self._port = free_port()
+        self._running = ExitStack()
 
-    def on(self) -> None:
-        """Start it, and wait until it answers."""
-        try:
-            binary = gateway_binary()
-        except BuildError as error:
-            lacking(str(error))
-        places = ("--sidecar", str(self._folder / "beside"), str(self._folder / "data"))
-        self._process = subprocess.Popen(
-            [binary, "--port", self._address, "--quiet", "posix", *places],
-            env=ENVIRONMENT | {"ROOT_ACCESS_KEY_ID": KEY, "ROOT_SECRET_ACCESS_KEY": SECRET},
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + PATIENCE
-        while not self._answers():
-            assert self._process.poll() is None
-            assert time.monotonic() < deadline
+    def on(self) -> Gateway:
+        """Start it."""
+        return self._running.enter_context(gateway(self._folder, self._port))
 
     def off(self) -> None:
         """Stop it."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(PATIENCE)
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(self.store.url, timeout=5).close()
-        except urllib.error.HTTPError as error:
-            error.close()  # it wants a signature
-        except OSError:
-            return False
-        return True
+        self._running.close()
 
 
 @pytest.fixture
-def switch(tmp_path: Path) -> Iterator[Switch]:
+def switch(store: Gateway, tmp_path: Path) -> Iterator[Switch]:  # where one server runs, another can
     made = Switch(tmp_path / "store")
     yield made
     made.off()
@@ -380,11 +314,10 @@ def switch(tmp_path: Path) -> Iterator[Switch]:
 def test_a_server_waits_for_its_store_and_goes_on_without_it(
     switch: Switch, run: Path, tmp_path: Path, told: Callable[[Gateway], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told(switch.store)
+    told(switch.on())
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(scratch))
-    switch.on()
     objects = Bucket(BucketPlace.parse(RUN))
     fill(objects, run)
     switch.off()

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,12 +19,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from cluster.binaries import BuildError
 from commands import EXAMPLES, presage
 from conftest import lacking
 from polars.testing import assert_frame_equal
-from s3.gateway import BUCKET, KEY, SECRET, Gateway, gateway
-from servers.mariadb import mariadb, mariadb_programs
+from s3.gateway import BUCKET, KEY, SECRET, Gateway
+from servers.mariadb import MariaDb, mariadb, mariadb_programs
+from servers.postgresql import PostgreSql
 from servers.sqlite import Sqlite
 
 from presage.errors import DataError, JobError, PresageError, StorageError
@@ -242,22 +242,22 @@ def test_a_value_that_the_database_refuses_leaves_all_as_it_was(clean, tmp_path)
     assert closes(clean) == [0.25, 1.25, 2.25]
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_half_written(request, kind, tmp_path, monkeypatch):
-    server = request.getfixturevalue(f"{kind}_server")
-    monkeypatch.setenv("MARKET_USERNAME", server.user)
-    monkeypatch.setenv("MARKET_PASSWORD", server.password)
-    server.run("DROP TABLE IF EXISTS daily_bars")
-    write([sql(server)], tmp_path, bars=bars(1))
+servers = pytest.mark.parametrize("database", ["mariadb", "postgresql"], indirect=True)
+"""For tests of what SQLite, which has no sessions, cannot do."""
+
+
+@servers
+def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_half_written(clean, tmp_path):
+    write([sql(clean)], tmp_path, bars=bars(1))
     program = f"""
-        import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+        import sys; sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]!r}
         from pathlib import Path
         from types import SimpleNamespace
         from test_sinks import bars, sql, write
-        server = SimpleNamespace(uri={server.uri!r})
+        server = SimpleNamespace(uri={clean.uri!r})
         write([sql(server)], Path(), bars=bars(8_000))
     """
-    with closing(server.connect()) as other, closing(other.cursor()) as cursor:
+    with closing(clean.connect()) as other, closing(other.cursor()) as cursor:
         # The writer has to wait for this row, its last one, with all others written.
         cursor.execute(
             "INSERT INTO daily_bars (series, time, known_at, close) "
@@ -265,18 +265,18 @@ def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_half_written(reque
         )
         writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env=os.environ)
         try:
-            wait_for(lambda: waits(server, kind), writer)
+            wait_for(lambda: waits(clean), writer)
         finally:
             writer.send_signal(signal.SIGKILL)
             writer.wait(30)
         other.rollback()
-    wait_for(lambda: not waits(server, kind) and closes(server) == [0.25])
-    write([sql(server)], tmp_path, bars=bars(8_000))
-    assert len(closes(server)) == 8_000
+    wait_for(lambda: not waits(clean) and closes(clean) == [0.25])
+    write([sql(clean)], tmp_path, bars=bars(8_000))
+    assert len(closes(clean)) == 8_000
 
 
-def waits(server, kind) -> bool:
-    if kind == "mariadb":
+def waits(server: MariaDb | PostgreSql) -> bool:
+    if isinstance(server, MariaDb):
         return bool(server.run("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"))
     return bool(server.run("SELECT 1 FROM pg_locks WHERE NOT granted"))
 
@@ -289,15 +289,11 @@ def wait_for(true: Callable[[], bool], process: subprocess.Popen | None = None) 
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-def test_a_connection_that_ends_in_the_middle_is_tried_again(request, kind, tmp_path, monkeypatch):
-    server = request.getfixturevalue(f"{kind}_server")
-    monkeypatch.setenv("MARKET_USERNAME", server.user)
-    monkeypatch.setenv("MARKET_PASSWORD", server.password)
-    server.run("DROP TABLE IF EXISTS daily_bars")
-    write([sql(server)], tmp_path, bars=bars(1))
+@servers
+def test_a_connection_that_ends_in_the_middle_is_tried_again(clean, tmp_path):
+    write([sql(clean)], tmp_path, bars=bars(1))
     pauses = []
-    with closing(server.connect()) as other, closing(other.cursor()) as cursor:
+    with closing(clean.connect()) as other, closing(other.cursor()) as cursor:
         cursor.execute(
             "INSERT INTO daily_bars (series, time, known_at, close) "
             "VALUES ('BTC', '2024-01-06 13:19:00', '2024-01-06 13:20:00', -1)"
@@ -307,19 +303,19 @@ def test_a_connection_that_ends_in_the_middle_is_tried_again(request, kind, tmp_
             pauses.append(seconds)
             other.rollback()
 
-        writer = threading.Thread(target=lambda: write([sql(server)], tmp_path, sleep=pause, bars=bars(8_000)))
+        writer = threading.Thread(target=lambda: write([sql(clean)], tmp_path, sleep=pause, bars=bars(8_000)))
         writer.start()
-        wait_for(lambda: waits(server, kind))
-        if kind == "mariadb":
-            for (number,) in server.run(
+        wait_for(lambda: waits(clean))
+        if isinstance(clean, MariaDb):
+            for (number,) in clean.run(
                 "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
             ):
-                server.run(f"KILL {number}")
+                clean.run(f"KILL {number}")
         else:
-            server.run("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+            clean.run("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
         writer.join(60)
     assert len(pauses) == 1
-    assert len(closes(server)) == 8_000
+    assert len(closes(clean)) == 8_000
 
 
 def test_a_server_that_stops_is_told_and_the_next_run_writes_all(tmp_path, monkeypatch):
@@ -394,16 +390,6 @@ def test_equal_rows_make_equal_files(tmp_path):
         write([sink], tmp_path, bars=bars(50).sample(fraction=1.0, shuffle=True, seed=len(name)))
     contents = {(tmp_path / name / "daily_bars.parquet").read_bytes() for name in ("one", "two")}
     assert len(contents) == 1
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A running S3 server."""
-    try:
-        with gateway(tmp_path_factory.mktemp("s3")) as running:
-            yield running
-    except BuildError as error:
-        lacking(str(error))
 
 
 @pytest.fixture

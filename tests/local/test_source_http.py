@@ -25,7 +25,7 @@ from doubles.coin_metrics import coin_metrics_double
 from doubles.fred import fred_double
 from doubles.web import Asked, Reply, Site, documents, site
 from polars.testing import assert_frame_equal
-from source_case import DAY, asked
+from source_case import DAY, SEEDS, asked
 
 from presage.errors import DataError, JobError, MissingExtraError, PresageError, SourceUnavailableError
 from presage.frame import KNOWN_AT, SERIES, TIME
@@ -773,21 +773,6 @@ def test_the_command_reads_a_job_s_documents_and_tells_a_fault_without_the_secre
         assert "400 Bad Request" in told
         assert fred.KEY not in told
     assert not (tmp_path / "lake").exists()
-
-
-SEEDS = {
-    "btc-daily": {
-        "btc": "kraken_daily/Kraken_BTCUSD_d.csv",
-        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
-        "treasury": "fred_macro/DGS10_to2023.csv.gz",
-    },
-    "btc-monthly": {
-        "chain": "coinmetrics_community/coinmetrics_btc.csv.gz",
-        "money": "fred_macro/M2SL_to2023.csv.gz",
-        "prices": "fred_macro/CPIAUCSL_to2023.csv.gz",
-    },
-}
-"""By example, the file of what each source's service answers."""
 
 
 @pytest.mark.parametrize("name", SEEDS)

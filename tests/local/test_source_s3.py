@@ -15,11 +15,9 @@ from pathlib import Path
 import boto3
 import polars as pl
 import pytest
-from cluster.binaries import BuildError
 from commands import EXAMPLES, presage
-from conftest import lacking
 from doubles.web import Asked, Reply, site
-from s3.gateway import BUCKET, KEY, SECRET, Gateway, gateway
+from s3.gateway import BUCKET, KEY, SECRET, Gateway
 from source_case import asked
 
 from presage.errors import DataError, JobError, MissingExtraError, PresageError, SourceUnavailableError
@@ -33,16 +31,6 @@ HERE = Path("/")
 TEXT = "Date,Open,Close\n2020-03-01,1,2\n2020-03-02,3,4\n2020-03-03,5,6\n"
 KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 Put = Callable[[str, bytes], None]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A running S3 server."""
-    try:
-        with gateway(tmp_path_factory.mktemp("s3")) as running:
-            yield running
-    except BuildError as error:
-        lacking(str(error))
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from commands import EXAMPLES
 from presage.errors import DataError, LeakageError, NotSupportedError
 from presage.spec.job import PredictionJob
 from presage.spec.load import load_job
-from presage.steps.issue_table import IssuedRows, issue_table
+from presage.steps.issue import issue_forecast
 from presage.steps.records import DoneRun
-from presage.steps.table import run_table
+from presage.steps.run import run_job
+from presage.tabular.predictions import RowForecastSummary
 
 NOW = datetime(2017, 2, 1, tzinfo=UTC)
 TRIPS = 15_002
@@ -35,15 +36,17 @@ def quiet(_step: str, _done: int, _total: int) -> None:
 
 
 def run(job: PredictionJob, workdir: Path, trips: Path, now: datetime = NOW) -> DoneRun:
-    return run_table(
+    return run_job(
         job, base=EXAMPLES, workdir=workdir, now=now, sources={"trips": str(trips)}, workers=1, progress=quiet
     )
 
 
-def issue(ran: Ran, trips: Path, out: Path | None = None) -> IssuedRows:
-    return issue_table(
+def issue(ran: Ran, trips: Path, out: Path | None = None) -> RowForecastSummary:
+    issued = issue_forecast(
         ran.job, base=EXAMPLES, workdir=ran.workdir, now=NOW, sources={"trips": str(trips)}, out=out, progress=quiet
     )
+    assert isinstance(issued.summary, RowForecastSummary)
+    return issued.summary
 
 
 def quick(name: str, **parts: object) -> PredictionJob:
@@ -116,7 +119,7 @@ def test_new_trips_without_a_fare_are_predicted_with_quantiles(fare: Ran, tmp_pa
         "1485907200,17.4,2400,76,8,A company that is new,Credit Card\n"
     )
     issued = issue(fare, new, out)
-    by_miles = sorted(row.mean for row in issued.summary.rows)
+    by_miles = sorted(row.mean for row in issued.rows)
     assert 5 < by_miles[0] < 15
     assert 30 < by_miles[1] < 60
     table = pl.read_parquet(out)
@@ -134,7 +137,7 @@ def test_new_trips_without_a_tip_are_given_a_probability(tip: Ran, tmp_path: Pat
         "1485907200,8.5,2.5,600,8,,Credit Card\n"
     )
     issued = issue(tip, new)
-    low, high = sorted(row.mean for row in issued.summary.rows)
+    low, high = sorted(row.mean for row in issued.rows)
     assert low < 0.05
     assert high > 0.4
 

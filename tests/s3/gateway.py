@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.binaries import BuildError, cache, go_programs
+from cluster.binaries import cache, go_programs
+from servers.ports import free_port, stop, wait_until
 
 BUCKET = "lakes"
 KEY = "presage-tests"
 SECRET = "presage-tests-secret"
 _SOURCE = Path(__file__).parent / "versitygw"
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
-_START_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Gateway:
         }
 
 
-def gateway_binary() -> Path:
+def _gateway_binary() -> Path:
     """Return the server's program; builds it, which takes a minute, where it is not there.
 
     Raises:
@@ -58,40 +56,41 @@ def gateway_binary() -> Path:
 
 
 @contextmanager
-def gateway(folder: Path) -> Iterator[Gateway]:
-    """Start the server on a free loopback port over an empty folder, and stop it afterwards.
+def gateway(folder: Path, port: int | None = None) -> Iterator[Gateway]:
+    """Start the server over a folder, empty or with what it held before, and stop it afterwards.
+
+    Args:
+        folder: Where it keeps its bucket, what stands beside the objects, and its log.
+        port: Loopback port that it listens on; None for a free one.
 
     Raises:
         BuildError: The program cannot be had.
+        ServerError: It does not start.
     """
-    binary = gateway_binary()
+    binary = _gateway_binary()
     data, beside = folder / "data", folder / "beside"
-    (data / BUCKET).mkdir(parents=True)
-    beside.mkdir()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    (data / BUCKET).mkdir(parents=True, exist_ok=True)
+    beside.mkdir(exist_ok=True)
+    address = f"127.0.0.1:{port or free_port()}"
+    running = Gateway(f"http://{address}", data / BUCKET)
     # Tags of objects are kept beside them, because not every disk has room for attributes.
     command = [str(binary), "--port", address, "--quiet", "posix", "--sidecar", str(beside), str(data)]
     environment = os.environ | {"ROOT_ACCESS_KEY_ID": KEY, "ROOT_SECRET_ACCESS_KEY": SECRET}
-    with (folder / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    log = folder / "gateway.log"
+    with log.open("wb") as lines:
+        process = subprocess.Popen(command, env=environment, stdout=lines, stderr=lines)
     try:
-        _wait_until_it_answers(f"http://{address}/", process)
-        yield Gateway(f"http://{address}", data / BUCKET)
+        wait_until(lambda: _answers(running), process, str(log))
+        yield running
     finally:
-        process.terminate()
-        process.wait(30)
+        stop(process)
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
-            return  # it answers, and wants a signature
-        except OSError:
-            time.sleep(0.05)
-    raise BuildError("the server does not answer")
+def _answers(server: Gateway) -> bool:
+    try:
+        urllib.request.urlopen(server.url, timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # it wants a signature
+    except OSError:
+        return False
+    return True

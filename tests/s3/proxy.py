@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event, Lock
 from urllib.parse import urlsplit
+
+from servers.web import listening
 
 
 class Proxy:
@@ -81,22 +83,8 @@ def proxy(target: str) -> Iterator[Proxy]:
 
         do_GET = do_PUT = do_DELETE = _forward  # noqa: N815
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a caller that was killed
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with listening(Handler) as state.url:
         try:
             yield state
         finally:
             state.release.set()
-            server.shutdown()
-            thread.join()

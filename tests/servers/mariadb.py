@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pymysql
 from servers.ports import free_port, stop, wait_until
+from servers.tables import load_table
 
 USER = "presage"
 PASSWORD = "s3cret:mariadb@/%41"
@@ -49,13 +50,7 @@ class MariaDb:
 
     def load(self, name: str, rows: pl.DataFrame, types: Mapping[str, str] | None = None) -> None:
         """Make a table anew of rows; columns are DOUBLE where `types` does not name another type."""
-        columns = ", ".join(f"`{column}` {(types or {}).get(column, 'DOUBLE')}" for column in rows.columns)
-        marks = ", ".join(["%s"] * rows.width)
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP TABLE IF EXISTS `{name}`")
-            cursor.execute(f"CREATE TABLE `{name}` ({columns})")
-            cursor.executemany(f"INSERT INTO `{name}` VALUES ({marks})", rows.rows())
-            connection.commit()
+        load_table(self.connect(), name, rows, types, quote="`")
 
     def connect(self) -> pymysql.Connection:
         """Return a connection of the owner."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 from servers.ports import free_port, stop, wait_until
+from servers.tables import load_table
 
 USER = "presage"
 PASSWORD = "s3cret:postgresql@/%41"
@@ -50,13 +51,7 @@ class PostgreSql:
 
     def load(self, name: str, rows: pl.DataFrame, types: Mapping[str, str] | None = None) -> None:
         """Make a table anew of rows; columns are DOUBLE PRECISION where `types` does not name another type."""
-        columns = ", ".join(f'"{column}" {(types or {}).get(column, "DOUBLE PRECISION")}' for column in rows.columns)
-        marks = ", ".join(["%s"] * rows.width)
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f'DROP TABLE IF EXISTS "{name}"')
-            cursor.execute(f'CREATE TABLE "{name}" ({columns})')
-            cursor.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows.rows())
-            connection.commit()
+        load_table(self.connect(), name, rows, types)
 
     def connect(self, database: str = "market") -> psycopg.Connection:
         """Return a connection of the owner."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from servers.tables import load_table
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,9 @@ class Sqlite:
             return rows
 
     def load(self, name: str, rows: pl.DataFrame, types: Mapping[str, str] | None = None) -> None:
-        """Make a table anew of rows; columns are DOUBLE where `types` does not name another type, times are text."""
-        columns = ", ".join(f'"{column}" {(types or {}).get(column, "DOUBLE")}' for column in rows.columns)
-        marks = ", ".join("?" * rows.width)
+        """Make a table anew of rows; columns are DOUBLE PRECISION where `types` names no other, times are text."""
         text = rows.with_columns(pl.col(pl.Datetime, pl.Date).cast(pl.String))
-        with closing(self.connect()) as connection:
-            connection.execute(f'DROP TABLE IF EXISTS "{name}"')
-            connection.execute(f'CREATE TABLE "{name}" ({columns})')
-            connection.executemany(f'INSERT INTO "{name}" VALUES ({marks})', text.rows())
-            connection.commit()
+        load_table(self.connect(), name, text, types, mark="?")
 
     def connect(self) -> sqlite3.Connection:
         """Return a connection."""

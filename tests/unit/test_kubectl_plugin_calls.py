@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import commands
 import pytest
 from commands import ROOT, Ended
+from servers.web import listening
 from typer.main import get_command
 
 from presage_operator.kubectl.app import app
 
-PLUGIN = Path(sys.executable).with_name("kubectl-presage")
 JOB = "/apis/presage.dev/v1alpha1/namespaces/default/predictionjobs/job"
 PODS = "/api/v1/namespaces/default/pods"
 REPORT = "/api/v1/namespaces/default/services/http:job-predictor:http/proxy/report"
@@ -33,7 +31,7 @@ class ApiDouble:
 
     answers: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
-    port: int = 0
+    url: str = ""
 
     def tell(self, path: str, *parts: bytes | dict, code: int = 200) -> None:
         """Answer a path with the parts, each in a chunk of its own."""
@@ -58,16 +56,8 @@ def api_double() -> Iterator[ApiDouble]:
             for part in [*parts, b""]:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
 
-        def log_message(self, *words: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        double.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with listening(Handler) as double.url:
         yield double
-        server.shutdown()
-        thread.join()
 
 
 Plugin = Callable[..., Ended]
@@ -75,25 +65,14 @@ Plugin = Callable[..., Ended]
 
 @pytest.fixture
 def plugin(api_double: ApiDouble, tmp_path: Path) -> Plugin:
-    """Run the plug-in and require its exit code."""
+    """Runs the plug-in and requires its exit code."""
     kubeconfig = {
-        "clusters": [{"name": "double", "cluster": {"server": f"http://127.0.0.1:{api_double.port}"}}],
+        "clusters": [{"name": "double", "cluster": {"server": api_double.url}}],
         "contexts": [{"name": "double", "context": {"cluster": "double", "user": ""}}],
         "current-context": "double",
     }
     (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
-    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "COLUMNS": "80"}
-
-    def call(*words: str, code: int = 0) -> Ended:
-        command = [PLUGIN, *words]
-        done = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stderr}\n{done.stdout}"
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    return call
+    return partial(commands.plugin, cwd=tmp_path, KUBECONFIG=str(tmp_path / "kubeconfig"), COLUMNS="80")
 
 
 def pod(name: str, created: str, *containers: str) -> dict:

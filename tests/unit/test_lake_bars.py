@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from lake_rows import minutes_of_2016
 
 from presage.bars import build_bars
 from presage.bars.stream import build_bars_of_parts
@@ -21,14 +22,7 @@ NOW = datetime(2016, 12, 20, 7, 30, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def minutes(shared_data) -> pl.DataFrame:
     """Real one-minute rows of two markets of 2016, whose April and May lack, and some of them revised."""
-    parts = []
-    for market in ("BTCUSD", "ETHUSD"):
-        rows = pl.read_csv(shared_data / "bitfinex_1m" / f"bitfinex_{market}_1m_2016.csv.gz")
-        times = pl.from_epoch(rows["timestamp_ms"], "ms").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        values = rows.select(pl.col("open", "high", "low", "close", "volume").cast(pl.Float64))
-        key = {SERIES: pl.repeat(market, rows.height, eager=True), TIME: times, KNOWN_AT: times + timedelta(minutes=1)}
-        parts.append(pl.DataFrame(key).hstack(values))
-    rows = pl.concat(parts)
+    rows = minutes_of_2016(shared_data)
     revised = rows.sample(3000, seed=1).with_columns(pl.col(KNOWN_AT) + timedelta(hours=30), pl.col("high") * 1.01)
     early = rows.sample(200, seed=2).with_columns(pl.col(KNOWN_AT) + timedelta(days=40), pl.col("close") * 0.99)
     return pl.concat([rows, revised, early]).unique(KEY, keep="first").filter(pl.col(KNOWN_AT) <= NOW).sort(KEY)

@@ -12,6 +12,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lake_rows import minutes_of_2016
 
 from presage.errors import LakeError
 from presage.frame import INGESTED_AT, KEY, KNOWN_AT, SERIES, TIME, TIMESTAMP
@@ -32,14 +33,7 @@ TABLE = "raw/default.btc/btc-0a1b"
 @pytest.fixture(scope="module")
 def minutes(shared_data) -> pl.DataFrame:
     """Real one-minute rows of two markets, October to December 2016."""
-    parts = []
-    for market in ("BTCUSD", "ETHUSD"):
-        rows = pl.read_csv(shared_data / "bitfinex_1m" / f"bitfinex_{market}_1m_2016.csv.gz")
-        times = pl.from_epoch(rows["timestamp_ms"], "ms").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        values = rows.select(pl.col("open", "high", "low", "close", "volume").cast(pl.Float64))
-        key = {SERIES: pl.repeat(market, rows.height, eager=True), TIME: times, KNOWN_AT: times + timedelta(minutes=1)}
-        parts.append(pl.DataFrame(key).hstack(values).filter(pl.col(TIME) >= datetime(2016, 10, 1, tzinfo=UTC)))
-    return pl.concat(parts).sort(KEY)
+    return minutes_of_2016(shared_data).filter(pl.col(TIME) >= datetime(2016, 10, 1, tzinfo=UTC)).sort(KEY)
 
 
 @pytest.fixture

@@ -7,7 +7,20 @@ from datetime import timedelta
 
 import operator_case as case
 import pytest
-from operator_case import JOB, MINUTE, NOW, OTHER, VERDICT, World, a_failure, a_run, a_server, condition, observed, told
+from operator_case import (
+    JOB,
+    MINUTE,
+    NOW,
+    OTHER,
+    VERDICT,
+    a_failure,
+    a_run,
+    a_server,
+    condition,
+    observed,
+    served,
+    told,
+)
 
 from presage.spec.status import Champion, PredictionJobStatus
 from presage_operator.capabilities import Backends
@@ -21,14 +34,6 @@ MISSING = Fault("BackendMissing", "the cluster has none. Install it.")
 def ready(seen: Observed, now=NOW, *, backends: Backends = case.BACKENDS) -> tuple[str, str]:
     found = condition(case.status(seen, now, backends=backends))
     return found.status, found.reason
-
-
-def served() -> World:
-    world = World(observed())
-    world.settle()
-    world.end_well()
-    world.settle()
-    return world
 
 
 @pytest.mark.parametrize(
@@ -90,10 +95,7 @@ def test_a_new_spec_takes_ready_away_until_its_own_run_is_served() -> None:
 
 def test_a_spec_that_came_back_is_not_ready_while_the_model_of_the_one_between_is_served() -> None:
     world = served()
-    world.respec(OTHER)
-    world.settle()
-    world.end_well()
-    world.settle()
+    world.retrain(OTHER)
     world.respec(JOB)
     world.settle()
     assert ready(world.seen) == ("False", "Pending")

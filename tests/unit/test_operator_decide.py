@@ -11,14 +11,12 @@ import operator_case as case
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operator_case import JOB, MINUTE, NOW, OTHER, World, a_failure, a_run, a_server, decided, observed, told
+from operator_case import JOB, MINUTE, NOW, OTHER, World, a_failure, a_run, a_server, decided, observed, served, told
 
 from presage.spec.job import PredictionJob
 from presage.spec.status import HandledRequests, LastSchedules, PredictionJobStatus
-from presage_operator.capabilities import Backends
-from presage_operator.decide import (
+from presage_operator.actions import (
     ApplyServer,
-    Decision,
     DeleteRun,
     Guard,
     Nothing,
@@ -27,6 +25,8 @@ from presage_operator.decide import (
     StartRun,
     StopRun,
 )
+from presage_operator.capabilities import Backends
+from presage_operator.decide import Decision
 from presage_operator.desired.fault import Fault
 from presage_operator.names import FINALIZER, TRAIN_REQUESTED_AT
 from presage_operator.settings import Settings
@@ -35,25 +35,14 @@ HOURLY = {"schedule": "0 * * * *"}
 MISSING = Fault("BackendMissing", "it is not there")
 
 
-def served(job: PredictionJob = JOB) -> World:
-    """A job whose first training ended well and is served."""
-    world = World(observed(job))
-    world.settle()
-    world.end_well()
-    world.settle()
-    return world
-
-
 def start(decision: Decision) -> StartRun:
     assert isinstance(decision.action, StartRun), decision
     return decision.action
 
 
 def test_a_new_job_starts_its_first_training() -> None:
-    decision = decided(observed())
-    assert start(decision) == StartRun(
-        case.named(f"spec:1:{observed().job.run_digest}"), "Train", "Spec", attempt=1, as_of=NOW
-    )
+    decision, digest = decided(observed()), observed().job.run_digest
+    assert start(decision) == StartRun(case.UID, case.named(f"spec:1:{digest}"), "Train", "Spec", 1, NOW, digest)
     assert decision.reason == "SpecWantsTrain"
 
 
@@ -111,10 +100,7 @@ def test_a_spec_that_came_back_after_its_run_was_stopped_is_run_anew_under_anoth
 
 def test_a_spec_that_came_back_after_another_one_was_trained_is_trained_anew() -> None:
     world = served()
-    world.respec(OTHER)
-    world.settle()
-    world.end_well()
-    world.settle()
+    world.retrain(OTHER)
     world.respec(JOB)
     world.settle()
     assert len({one.name for one in world.starts}) == len(world.starts) == 3

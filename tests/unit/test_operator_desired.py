@@ -13,6 +13,7 @@ from presage.spec.digest import procedure_digest, run_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.spec.load import parse_job
 from presage_operator import names
+from presage_operator.actions import StartRun
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.job_file import LARGEST_ANNOTATIONS, job_file, size_fault
 from presage_operator.desired.run import run_job
@@ -51,19 +52,8 @@ def with_spec(**changes: object) -> PredictionJob:
 def made(
     job: PredictionJob = JOB, settings: Settings = VOLUME, cadence: str = "Train", request: str | None = None
 ) -> JsonObject:
-    return run_job(
-        job,
-        uid=UID,
-        name=RUN,
-        cadence=cadence,
-        trigger="Schedule",
-        attempt=2,
-        as_of=AT,
-        run_digest=run_digest(job),
-        scheduled_time=AT,
-        request=request,
-        settings=settings,
-    )
+    start = StartRun(UID, RUN, cadence, "Schedule", 2, AT, run_digest(job), scheduled_time=AT, request=request)
+    return run_job(job, start, settings)
 
 
 def pod(run: JsonObject) -> JsonObject:

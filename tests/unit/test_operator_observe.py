@@ -44,31 +44,14 @@ JOB = JobRecord(
     status=b"{}",
     phase="",
 )
-RUN = RunRecord(
-    key=KEY,
-    uid="run-uid",
-    owner="job-uid",
-    resource_version="2",
-    name="sp500-1",
-    cadence="Train",
-    trigger="Spec",
-    attempt=1,
-    run_digest="",
-    scheduled_time=None,
-    request=None,
-    created_at=AT,
-    completed_at=AT,
-    deleting=False,
-    state="Succeeded",
-    reason="",
-    message="",
+RUN = RunRecord(key=KEY, uid="run-uid", owner="job-uid", run=case.silent(case.a_run("sp500-1")))
+FAILED = replace(
+    RUN, run=case.a_run("sp500-1", state="Failed", reason="BackoffLimitExceeded", message="it has reached the limit")
 )
-FAILED = replace(RUN, state="Failed", reason="BackoffLimitExceeded", message="it has reached the limit")
 POD = PodRecord(
     key=KEY,
     uid="pod-uid",
     owner="run-uid",
-    resource_version="3",
     name="sp500-1-a",
     run="sp500-1",
     created_at=AT,
@@ -80,8 +63,6 @@ DEPLOYMENT = ServerRecord(
     key=KEY,
     uid="server-uid",
     owner="job-uid",
-    resource_version="4",
-    name="sp500-predictor",
     run="one",
     desired="sha256:1",
     available=True,
@@ -98,9 +79,10 @@ def seen(
     cache = Cache(lambda _: None)
     cache.put_job(KEY, job)
     for child in children:
-        cache.put_child("Job" if isinstance(child, RunRecord) else "Pod", ("desk", child.name), child)
+        kind, name = ("Job", child.run.name) if isinstance(child, RunRecord) else ("Pod", child.name)
+        cache.put_child(kind, ("desk", name), child)
     for kind, server in (servers or {}).items():
-        cache.put_child(kind, ("desk", server.name), server)
+        cache.put_child(kind, ("desk", "sp500-predictor"), server)
     made = observe(cache, KEY, JobReader(Settings()))
     assert made is not None
     return made
@@ -120,7 +102,8 @@ def test_a_run_tells_what_its_pod_told() -> None:
 
 
 def test_a_run_that_goes_on_has_told_nothing_yet() -> None:
-    assert run_of(replace(RUN, state="Running", completed_at=None), replace(POD, outcome=TOLD)).outcome is None
+    running = replace(RUN, run=case.a_run("sp500-1", state="Running"))
+    assert run_of(running, replace(POD, outcome=TOLD)).outcome is None
 
 
 def test_the_newest_pod_speaks_for_its_run() -> None:
@@ -165,7 +148,7 @@ def test_a_failure_s_message_ends_with_the_last_line_of_the_log(log: bytes, mess
 @pytest.mark.parametrize("reason", ["DeadlineExceeded", "PodFailurePolicy"])
 def test_the_job_s_own_reason_stays_where_its_pod_cannot_know_it(reason: str) -> None:
     pod = replace(POD, reason="Error", message="exit code 2", outcome=b"no such option\n")
-    made = run_of(replace(FAILED, reason=reason), pod)
+    made = run_of(replace(FAILED, run=replace(FAILED.run, reason=reason)), pod)
     assert (made.reason, made.message) == (reason, "exit code 2: no such option")
 
 
@@ -199,7 +182,7 @@ def test_parts_without_what_serves_are_seen_so_that_they_can_be_removed() -> Non
 
 
 def test_an_inference_service_speaks_before_a_deployment() -> None:
-    kserve = replace(DEPLOYMENT, name="sp500", run="two", url="http://sp500.desk.example")
+    kserve = replace(DEPLOYMENT, run="two", url="http://sp500.desk.example")
     made = seen(servers={"Deployment": DEPLOYMENT, "InferenceService": kserve}).server
     assert made is not None
     assert (made.run, made.url) == ("two", "http://sp500.desk.example")

@@ -52,8 +52,9 @@ def run(status: JsonObject, annotations: JsonObject | None = None) -> records.Ru
 
 
 def test_a_run_s_cause_is_read_from_its_labels_and_annotations() -> None:
-    made = run({})
-    assert (made.key, made.name, made.owner) == (Key("desk", "sp500"), "sp500-0a1b2c3d", "job-uid")
+    record = run({})
+    made = record.run
+    assert (record.key, made.name, record.owner) == (Key("desk", "sp500"), "sp500-0a1b2c3d", "job-uid")
     assert (made.cadence, made.trigger, made.attempt, made.request) == ("Forecast", "Schedule", 2, "now")
     assert (made.run_digest, made.scheduled_time, made.created_at) == (DIGEST, AT, AT)
 
@@ -124,14 +125,14 @@ def test_a_run_s_cause_is_read_from_its_labels_and_annotations() -> None:
     ],
 )
 def test_the_state_of_a_run_is_its_job_s_last_word(status: JsonObject, state: str, reason: str) -> None:
-    made = run(status)
+    made = run(status).run
     assert (made.state, made.reason) == (state, reason)
     ended = state in {"Succeeded", "Failed"}
     assert made.completed_at == (datetime.fromisoformat(END_TEXT) if ended else None)
 
 
 def test_a_run_that_is_being_deleted_says_so() -> None:
-    assert records.run_record({"metadata": head(deletionTimestamp=END_TEXT)}).deleting
+    assert records.run_record({"metadata": head(deletionTimestamp=END_TEXT)}).run.deleting
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_run_that_is_being_deleted_says_so() -> None:
     ],
 )
 def test_an_annotation_that_somebody_spoilt_blinds_nobody(annotation, value, field, expected) -> None:
-    assert getattr(run({}, {annotation: value}), field) == expected
+    assert getattr(run({}, {annotation: value}).run, field) == expected
 
 
 def pod(status: JsonObject) -> records.PodRecord:

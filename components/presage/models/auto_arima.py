@@ -114,9 +114,8 @@ def _learn(frame: Frame, task: Task, *, settings: AutoARIMAParameters) -> AutoAR
         return blank
     library_module = library("statsforecast.arima", needed_by="auto_arima", extra="statistics")
     seasonal = settings.seasonal and 1 < task.season < len(values)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(action="ignore"):
         # An order that cannot be fitted is passed over; the best of the others is as good an answer as there is.
-        warnings.simplefilter("ignore")
         try:
             found = library_module.auto_arima_f(
                 values,

@@ -127,9 +127,8 @@ def _learn(frame: Frame, task: Task, *, settings: AutoETSParameters) -> AutoETS:
     if values.min() == values.max():
         return constant
     module = library("statsforecast.ets", needed_by="auto_ets", extra="statistics")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(action="ignore"):
         # A form whose optimum is at the edge of its range is compared with the others all the same.
-        warnings.simplefilter("ignore")
         try:
             found = module.ets_f(values, m=task.season, model=settings.model, damped=settings.damped)
         except Exception as error:  # statsforecast raises it as it is

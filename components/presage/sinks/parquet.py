@@ -12,11 +12,11 @@ from urllib.parse import unquote, urlsplit
 from presage.errors import JobError, MissingExtraError, StorageError
 from presage.files import write_atomically
 from presage.sinks.tables import SinkTable
+from presage.sources.s3_client import client_config
 from presage.sources.secrets import secret_value
 from presage.spec.operations import UriSink
 from presage.spec.sources import SecretRef
 
-_CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _ATTEMPTS = 4
 
@@ -91,7 +91,6 @@ def _parquet(table: SinkTable) -> bytes:
 def _client(sink: UriSink, place: str, secret: Callable[[SecretRef], Mapping[str, str]]) -> Any:  # noqa: ANN401  # untyped
     try:
         import boto3  # noqa: PLC0415  # an extra
-        from botocore.config import Config  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{place} needs the Python package {error.name}, which is not installed.", "Install presage[s3]."
@@ -101,16 +100,7 @@ def _client(sink: UriSink, place: str, secret: Callable[[SecretRef], Mapping[str
         values = secret(sink.secret_ref)
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             keys[key.lower()] = secret_value(values, sink.secret_ref, key)
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    config = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        # Stores other than AWS have one host name, and not all of them know its newer checksums.
-        s3={"addressing_style": "path" if elsewhere else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
+    config = client_config(read_seconds=_READ_SECONDS, attempts=_ATTEMPTS)
     try:
         return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config, **keys)
     except ValueError as error:

@@ -20,7 +20,7 @@ from presage.errors import DataError, JobError, PresageError, SourceUnavailableE
 from presage.frame import KEY, SERIES, TIME
 from presage.sinks.columns import family, identifier, require_keys_that_fit, sink_columns
 from presage.sinks.tables import SinkTable
-from presage.sources.database import Database, credentials_of, fault_kind, fault_text
+from presage.sources.database import Database, credentials_of, fault_kind, fault_text, refused
 from presage.sources.retries import PassingError, retried
 from presage.spec.operations import SqlSink
 from presage.spec.sources import SecretRef
@@ -255,16 +255,7 @@ def _explained(error: SQLAlchemyError, place: str, said: str, sink: SqlSink) -> 
     if kind in ("Full", "ReadOnly"):
         return StorageError(f"{place}: {said}", "Free some space there, or let it be written to, and run again.")
     if kind == "Refused":
-        if sink.secret_ref is None:
-            return JobError(
-                f"{place}: the database asks for credentials.",
-                "Set `secretRef` to a secret with the keys username and password.",
-            )
-        prefix = sink.secret_ref.prefix
-        return JobError(
-            f"{place}: the database refuses the credentials of secret {sink.secret_ref.name!r}.",
-            f"Correct {prefix}USERNAME and {prefix}PASSWORD.",
-        )
+        return refused(place, sink.secret_ref)
     remedies = {
         "Forbidden": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE and ALTER there.",
         "Missing": "Make the database, or correct the address.",

@@ -192,6 +192,19 @@ def credentials_of(reference: SecretRef | None, secret: Callable[[SecretRef], Ma
     return {key: secret_value(values, reference, key) for key in ("username", "password")}
 
 
+def refused(place: str, reference: SecretRef | None) -> JobError:
+    """Return the error of a database that asks for credentials, or refuses those of a secret."""
+    if reference is None:
+        return JobError(
+            f"{place}: the database asks for credentials.",
+            "Set `secretRef` to a secret with the keys username and password.",
+        )
+    return JobError(
+        f"{place}: the database refuses the credentials of secret {reference.name!r}.",
+        f"Correct {reference.prefix}USERNAME and {reference.prefix}PASSWORD.",
+    )
+
+
 def fault_kind(error: SQLAlchemyError) -> FaultKind:
     """Return what a database refused."""
     if not isinstance(error, DBAPIError):

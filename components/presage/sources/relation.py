@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from presage.errors import DataError, JobError, PresageError
+from presage.errors import DataError, PresageError
 from presage.sources.contract import Request, Table
-from presage.sources.database import Database, FaultKind, credentials_of, fault_kind, fault_text
+from presage.sources.database import Database, FaultKind, credentials_of, fault_kind, fault_text, refused
 from presage.sources.retries import PassingError, retried
 from presage.sources.rowstream import RowStream, bookmark_of, columns_to_read
 from presage.sources.select import all_columns, example, relation, statement
@@ -158,16 +158,7 @@ def _explained(kind: FaultKind, place: str, said: str, options: SqlSource) -> Pr
     if kind in ("Lost", "Conflict", "Full"):
         return PassingError(f"{place}: the database does not answer, or breaks off: {said}", "Try again later.")
     if kind == "Refused":
-        if options.secret_ref is None:
-            return JobError(
-                f"{place}: the database asks for credentials.",
-                "Set `secretRef` to a secret with the keys username and password.",
-            )
-        prefix = options.secret_ref.prefix
-        return JobError(
-            f"{place}: the database refuses the credentials of secret {options.secret_ref.name!r}.",
-            f"Correct {prefix}USERNAME and {prefix}PASSWORD.",
-        )
+        return refused(place, options.secret_ref)
     remedies: dict[FaultKind, str] = {
         "Forbidden": "Grant the user SELECT on it.",
         "Missing": "Correct the name in the job.",

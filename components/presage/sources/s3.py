@@ -14,6 +14,7 @@ from presage.errors import DataError, JobError, MissingExtraError, PresageError
 from presage.sources.contract import Request, Table
 from presage.sources.formats import parse
 from presage.sources.retries import PassingError, retried
+from presage.sources.s3_client import client_config
 from presage.sources.secrets import secret_value
 from presage.spec.sources import S3Source, Source
 
@@ -22,7 +23,6 @@ Given = TypeVar("Given")
 _URI = re.compile(r"(?i:s3)://([A-Za-z0-9][A-Za-z0-9._-]{1,62})/(.+)", re.DOTALL)
 _STAR = re.compile(r"\*\*/|\*\*|\*")
 _STARS = {"**/": r"(?:.*/)?", "**": r".*", "*": r"[^/]*"}
-_CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 _MARKS = 256
 """Bookmarks of one read at most: each names all objects, so that one an object would be the square of their number."""
@@ -180,7 +180,6 @@ def _mark(key: str, tag: str) -> str:
 def _client(source: Source, options: S3Source, request: Request) -> Any:  # noqa: ANN401  # the library is not typed
     try:
         import boto3  # noqa: PLC0415  # an extra
-        from botocore.config import Config  # noqa: PLC0415  # as above
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise MissingExtraError(
@@ -192,17 +191,8 @@ def _client(source: Source, options: S3Source, request: Request) -> Any:  # noqa
         values = request.secret(options.secret_ref)
         for name in ("aws_access_key_id", "aws_secret_access_key"):
             given[name] = secret_value(values, options.secret_ref, name.upper()).strip()
-    elsewhere = options.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    config = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        # Attempts are counted and waited for here, where a body that breaks off counts as well.
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        # Stores other than AWS have one host name, and not all of them know its newer checksums.
-        s3={"addressing_style": "path" if elsewhere else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
+    # Attempts are counted and waited for here, where a body that breaks off counts as well.
+    config = client_config(read_seconds=_READ_SECONDS, attempts=1, endpoint=options.endpoint)
     region = options.region or os.environ.get("AWS_REGION")
     try:
         return boto3.client("s3", endpoint_url=options.endpoint, region_name=region, config=config, **given)

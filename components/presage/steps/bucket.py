@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from presage.errors import JobError, MissingExtraError, StorageError
+from presage.sources.s3_client import client_config
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
-_CONNECT_SECONDS = 5
 _READ_SECONDS = 30
 _ATTEMPTS = 4
 _NOT_AS_EXPECTED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
@@ -165,23 +165,13 @@ class Bucket:
 def _client() -> Any:  # noqa: ANN401  # the library is not typed
     try:
         import boto3  # noqa: PLC0415  # an extra
-        from botocore.config import Config  # noqa: PLC0415  # as above
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"a bucket needs the Python package {error.name}, which is not installed.",
             "Install it: pip install 'presage[s3]'.",
         ) from error
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    config = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        # Stores other than AWS have one host name, and not all of them know its newer checksums.
-        s3={"addressing_style": "path" if elsewhere else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
+    config = client_config(read_seconds=_READ_SECONDS, attempts=_ATTEMPTS)
     try:
         # The library reads AWS_DEFAULT_REGION and profiles by itself, but not the region that containers are given.
         return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), config=config)

@@ -7,7 +7,8 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from presage.spec.job import PredictionJob
-from presage.spec.status import CadenceName, Trigger
+from presage.spec.status import CadenceName
+from presage_operator.actions import StartRun
 from presage_operator.desired.job_file import NAME, PATH, job_file
 from presage_operator.desired.lake import bucket_credentials, bucket_environment, lake_mounts, lake_volumes, workdir
 from presage_operator.desired.metadata import metadata
@@ -51,41 +52,14 @@ _THREADS = {
 }
 
 
-def run_job(
-    job: PredictionJob,
-    *,
-    uid: str,
-    name: str,
-    cadence: CadenceName,
-    trigger: Trigger,
-    attempt: int,
-    as_of: datetime,
-    run_digest: str,
-    scheduled_time: datetime | None,
-    request: str | None,
-    settings: Settings,
-) -> JsonObject:
-    """Return the batch/v1 Job that runs a job's steps in one Pod.
-
-    Args:
-        job: The PredictionJob.
-        uid: Its UID.
-        name: Name of the run, as names.run_name gives it.
-        cadence: Train runs all steps, Forecast those that issue a forecast from the champion.
-        trigger: What asked for the run.
-        attempt: 1, and one more for each run that failed before it for the same cause.
-        as_of: The run's present moment, UTC: a Pod that takes the place of a lost one has the same.
-        run_digest: Digest of the part of the spec that the result depends on.
-        scheduled_time: Due time that it is started for, UTC.
-        request: Value of the annotation that asked for it.
-        settings: The operator's configuration.
-    """
-    run_labels = {**labels(job.metadata.name), CADENCE_LABEL: cadence, RUN_LABEL: name}
-    annotations = {TRIGGER: trigger, ATTEMPT: str(attempt), RUN_DIGEST: run_digest}
-    if scheduled_time is not None:
-        annotations[SCHEDULED_TIME] = utc_text(scheduled_time)
-    if request is not None:
-        annotations[REQUEST] = request
+def run_job(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
+    """Return the batch/v1 Job that runs a job's steps in one Pod."""
+    run_labels = {**labels(job.metadata.name), CADENCE_LABEL: start.cadence, RUN_LABEL: start.name}
+    annotations = {TRIGGER: start.trigger, ATTEMPT: str(start.attempt), RUN_DIGEST: start.run_digest}
+    if start.scheduled_time is not None:
+        annotations[SCHEDULED_TIME] = utc_text(start.scheduled_time)
+    if start.request is not None:
+        annotations[REQUEST] = start.request
     spec: JsonObject = {
         "backoffLimit": settings.pipelines.retries,
         # One Pod at a time: two would write to the same lake.
@@ -101,7 +75,7 @@ def run_job(
         },
         "template": {
             "metadata": {"labels": {**run_labels}, "annotations": {JOB_FILE: job_file(job)}},
-            "spec": _pod(job, cadence, as_of, settings),
+            "spec": _pod(job, start, settings),
         },
     }
     if settings.pipelines.active_deadline_seconds is not None:
@@ -109,7 +83,7 @@ def run_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(job, name, uid=uid, labels=run_labels, annotations=annotations),
+        "metadata": metadata(job, start.name, uid=start.uid, labels=run_labels, annotations=annotations),
         "spec": spec,
     }
 
@@ -119,7 +93,7 @@ def as_of_text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
-def _pod(job: PredictionJob, cadence: CadenceName, as_of: datetime, settings: Settings) -> JsonObject:
+def _pod(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
     data: list[JsonValue] = [
         {"name": f"data-{number}", "persistentVolumeClaim": {"claimName": volume.claim_name, "readOnly": True}}
         for number, volume in enumerate(settings.data_volumes)
@@ -134,12 +108,12 @@ def _pod(job: PredictionJob, cadence: CadenceName, as_of: datetime, settings: Se
         **pod_settings(settings),
         "restartPolicy": "Never",
         "securityContext": pod_security(),
-        "containers": [_container(job, cadence, as_of, settings)],
+        "containers": [_container(job, start, settings)],
         "volumes": [projected, scratch_volume(), *lake_volumes(job, settings), *data],
     }
 
 
-def _container(job: PredictionJob, cadence: CadenceName, as_of: datetime, settings: Settings) -> JsonObject:
+def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
     data: list[JsonValue] = [
         {"name": f"data-{number}", "mountPath": volume.mount_path, "readOnly": True}
         for number, volume in enumerate(settings.data_volumes)
@@ -151,10 +125,10 @@ def _container(job: PredictionJob, cadence: CadenceName, as_of: datetime, settin
         "image": settings.images.steps,
         "imagePullPolicy": settings.images.pull_policy,
         "args": [
-            _COMMANDS[cadence],
+            _COMMANDS[start.cadence],
             f"{PATH}/{NAME}",
             *("--workdir", workdir(job, settings)),
-            *("--as-of", as_of_text(as_of)),
+            *("--as-of", as_of_text(start.as_of)),
             *("--outcome", OUTCOME),
             *("-o", "json"),
         ],
