@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from presage.errors import DataError
 from presage.sources.contract import Request, Table
-from presage.sources.formats import parse
+from presage.sources.formats import read_file
 from presage.spec.sources import Source
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -39,7 +39,7 @@ def tables(source: Source, base: Path) -> Iterator[Table]:
     base = base.resolve()
     try:
         for file in _matches(_location(options.uri, base, place), place):
-            yield parse(file.read_bytes(), _shown(file, base), options, source)
+            yield read_file(file, _shown(file, base), options, source)
     except PermissionError as error:
         problem = f"{place}: not allowed to read {error.filename}."
         raise DataError(problem, "Give yourself the right to read it (chmod, chown).") from error

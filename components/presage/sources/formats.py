@@ -8,9 +8,12 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
@@ -27,6 +30,9 @@ _GLANCE = 100
 
 _PIECE = 1 << 24
 """Bytes that are decoded at a time, to see whether they are text."""
+
+_UNPACKED = 1 << 19
+"""Rows of Parquet that a thread unpacks at a time, about."""
 
 _RENAMED = re.compile(r"_duplicated_\d+$")
 
@@ -51,17 +57,30 @@ def parse(content: bytes, name: str, options: TableOptions, source: Source) -> T
         content = _unpack(content, place)
     if not content or content.isspace():
         raise DataError(f"{place}: the file is empty.", _AGAIN)
-    if options.format == "Parquet" or (options.format == "Auto" and plain.endswith(".parquet")):
-        table = _parse_parquet(content, name, place, source)
-    else:
-        table = _parse_csv(content, name, options, place, source)
+    if _is_parquet(plain, options):
+        return _parse_parquet(lambda: pa.BufferReader(content), name, place, source)
+    return _with_possible_names(_parse_csv(content, name, options, place, source), place)
+
+
+def read_file(path: Path, name: str, options: TableOptions, source: Source) -> Table:
+    """Return the rows of one file on a disk, as `parse` does of its bytes; those of Parquet are never all in memory."""
+    if name.lower().endswith(".gz") or not _is_parquet(name.lower(), options):
+        return parse(path.read_bytes(), name, options, source)
+    place = f"source {source.name!r}, {name}"
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise DataError(f"{place}: the file is empty.", _AGAIN)
+    return _parse_parquet(lambda: pa.OSFile(str(path)), name, place, source)
+
+
+def _is_parquet(name: str, options: TableOptions) -> bool:
+    return options.format == "Parquet" or (options.format == "Auto" and name.endswith(".parquet"))
+
+
+def _with_possible_names(table: Table, place: str) -> Table:
     for column in table.data.columns:
         if is_pattern(column):
             raise DataError(f"{place}: {column!r} cannot be a column's name.", "Rename the column in the file.")
-    # Only now does nothing refer to the file any more, and there is room for the columns in one piece each.
-    del content
-    table = replace(table, data=table.data.rechunk())
-    pa.default_memory_pool().release_unused()
     return table
 
 
@@ -106,16 +125,10 @@ def _unpack(content: bytes, place: str) -> bytes:
         ) from error
 
 
-def _parse_parquet(content: bytes, name: str, place: str, source: Source) -> Table:
+def _parse_parquet(opened: Callable[[], pa.NativeFile], name: str, place: str, source: Source) -> Table:
     # polars' own reader brings the process down to a Rust panic on some damaged files; Arrow's checks what it reads.
     try:
-        file = parquet.ParquetFile(pa.BufferReader(content))
-        repeated = [field.name for field in file.schema_arrow if field.name == source.series and _is_text(field.type)]
-        if repeated:
-            file = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=repeated)
-        table = file.read(use_threads=True)
-        table.validate(full=True)
-        data = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None), rechunk=False))
+        data = _row_groups(opened, source.series)
     except (
         pa.ArrowException,
         OSError,
@@ -127,7 +140,36 @@ def _parse_parquet(content: bytes, name: str, place: str, source: Source) -> Tab
             f"{place}: the file is no Parquet, or is cut off or damaged.",
             "Get the file again, or set `format: CSV` where it is text.",
         ) from error
-    return Table(data, (Part(name, data.height),))
+    return _with_possible_names(Table(data, (Part(name, data.height),)), place)
+
+
+def _row_groups(opened: Callable[[], pa.NativeFile], series: str | None) -> pl.DataFrame:
+    """Read all row groups, some at a time: Arrow's own threads share the columns of one group after the other.
+
+    What some groups hold is copied, so that the memory they were unpacked into serves the next ones.
+    """
+    with parquet.ParquetFile(opened()) as file:
+        schema, sizes = (
+            file.schema_arrow,
+            [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)],
+        )
+    repeated = [field.name for field in schema if field.name == series and _is_text(field.type)]
+    ends = np.cumsum([0, *sizes]) // _UNPACKED
+    runs = [list(run) for _, run in groupby(range(len(sizes)), lambda group: ends[group])] or [[]]
+    readers = min(len(runs), pl.thread_pool_size())
+
+    def read(reader: int) -> list[pl.DataFrame]:
+        with parquet.ParquetFile(opened(), read_dictionary=repeated) as file:
+            return [_copied(file.read_row_groups(run, use_threads=readers == 1)) for run in runs[reader::readers]]
+
+    with ThreadPoolExecutor(readers) as threads:
+        parts = list(threads.map(read, range(readers)))
+    return pl.concat([parts[run % readers][run // readers] for run in range(len(runs))], rechunk=False)
+
+
+def _copied(table: pa.Table) -> pl.DataFrame:
+    table.validate(full=True)
+    return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None), rechunk=False)).rechunk()
 
 
 def _is_text(kind: pa.DataType) -> bool:
