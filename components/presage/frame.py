@@ -85,19 +85,20 @@ class Frame:
         """Steps ahead."""
         return int(self.target_level.shape[1])
 
-    def known_by(self, cutoff: np.datetime64) -> Frame:
-        """Return the frame as it stood at `cutoff`: later origins are gone, later outcomes are NaN and NaT."""
-        rows = self.origin <= cutoff
-        known = self.target_known_at[rows] <= cutoff  # NaT compares as False
+    def known_by(self, cutoff: np.datetime64 | TimeArray) -> Frame:
+        """Return the frame as it stood at a cut-off: later origins are gone, later outcomes are NaN and NaT.
+
+        Args:
+            cutoff: datetime64, UTC; one moment, or (n,) one for each origin.
+        """
+        there = self.origin <= cutoff
+        if not there.all():
+            return self.take(np.flatnonzero(there)).known_by(np.broadcast_to(cutoff, there.shape)[there])
+        known = self.target_known_at <= np.reshape(cutoff, (-1, 1))  # NaT compares as False
         return replace(
             self,
-            time=self.time[rows],
-            origin=self.origin[rows],
-            level=self.level[rows],
-            features=self.features[rows],
-            target_time=self.target_time[rows],
-            target_level=np.where(known, self.target_level[rows], np.nan),
-            target_known_at=np.where(known, self.target_known_at[rows], np.datetime64("NaT", "us")),
+            target_level=np.where(known, self.target_level, np.nan),
+            target_known_at=np.where(known, self.target_known_at, np.datetime64("NaT", "us")),
         )
 
     def rows(self, start: int, stop: int) -> Frame:
@@ -122,6 +123,8 @@ class Frame:
 
     def with_features(self, names: tuple[str, ...]) -> Frame:
         """Return the frame with only the named features, in that order; raises KeyError for an unknown name."""
+        if names == self.feature_names:
+            return self
         places = {name: place for place, name in enumerate(self.feature_names)}
         columns = [places[name] for name in names]
         return replace(self, features=self.features[:, columns], feature_names=names)

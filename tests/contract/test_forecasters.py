@@ -11,6 +11,7 @@ import pytest
 from model_frames import real_frame, with_gaps
 
 from presage.errors import DataError, LakeError
+from presage.evaluation.contenders import Contender
 from presage.frame import Frame
 from presage.models.combination import combine
 from presage.models.contract import Forecaster, Task
@@ -251,3 +252,12 @@ def test_files_that_are_none_of_its_own_are_refused_with_a_remedy(name):
         with pytest.raises(LakeError) as error:
             load(name, files)
         assert error.value.remedy, fault
+
+
+@every_transform
+def test_what_is_said_to_learn_nothing_is_the_same_whatever_it_was_fitted_on(transform):
+    names = [name for name in FORECASTER_NAMES if not Contender(name, Model(name=name), baseline=True).learns]
+    assert "naive" in names
+    frame, task = training_part(make_frame(transform, 2)), task_of(transform, 2)
+    for name in names:
+        assert fit_on(name, frame, task).dump() == fit_on(name, frame.rows(500, 520), task).dump()

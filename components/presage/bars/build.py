@@ -95,9 +95,10 @@ def _close_gaps(
     for (name,), series in bars.group_by(SERIES, maintain_order=True):
         times = series.get_column(TIME).unique(maintain_order=True).to_numpy()
         missing = find_missing(np.unique(periods.number(times)), periods, length, calendar, source.time_zone)
-        copies = fill_forward(series, str(name), missing, limit=limit, periods=periods, lag=lag).filter(
-            pl.col(KNOWN_AT) <= now
-        )
+        copies = series.clear()
+        if limit and len(missing.number):
+            made_up = fill_forward(series, str(name), missing, limit=limit, periods=periods, lag=lag)
+            copies = made_up.filter(pl.col(KNOWN_AT) <= now)
         filled.append(copies.with_columns(pl.lit(value=True).alias(FILLED)))
         made = as_series(periods.start(missing.number)).is_in(copies.get_column(TIME).implode()).to_numpy()
         gaps += list_gaps(str(name), missing, made, periods)

@@ -41,13 +41,13 @@ class Blocks:
             for place, frame in enumerate(self.panel.frames)
         )
 
-    def block(self, place: int, number: int) -> tuple[int, int]:
-        """Return the first row, and the row behind the last, of a fold's block in a series' own frame."""
-        return int(self._edges[place, number]), int(self._edges[place, number + 1])
+    def span(self, place: int, run: Sequence[Fold]) -> tuple[int, int]:
+        """Return the first row, and the row behind the last, of some folds' blocks in a row, in a series' own frame."""
+        return int(self._edges[place, run[0].number]), int(self._edges[place, run[-1].number + 1])
 
-    def places(self, place: int, number: int) -> slice:
-        """Return where the forecasts of a fold's block of a series lie among the rows of the walk."""
-        first, behind = (self._starts[place] - self._edges[place, 0] + edge for edge in self.block(place, number))
+    def places(self, place: int, run: Sequence[Fold]) -> slice:
+        """Return where the forecasts of the blocks of folds in a row of a series lie among the rows of the walk."""
+        first, behind = (self._starts[place] - self._edges[place, 0] + edge for edge in self.span(place, run))
         return slice(int(first), int(behind))
 
     def own(self, place: int) -> slice:

@@ -18,6 +18,7 @@ from presage.spec.job import PredictionJobSpec
 from presage.spec.models import BASELINE_NAMES, COMBINATION_NAMES, Model, WeightedCombinationParameters
 
 _OF_ONE_SERIES = frozenset({*BASELINE_NAMES, "theta", "auto_arima", "auto_ets", "prophet"})
+_LEARN_NOTHING = frozenset({"naive", "seasonal_naive", "drift", "window_mean", "zero"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Contender:
         """Newest origins whose errors set the weights of a combination; None where all weigh the same."""
         settings = self.model.settings
         return settings.window if isinstance(settings, WeightedCombinationParameters) else None
+
+    @property
+    def learns(self) -> bool:
+        """Whether its forecasts depend on what it was fitted on; those of others read the history up to the origin."""
+        return self.model.name not in _LEARN_NOTHING
 
     @property
     def shared(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ def combined(blocks: Blocks, contender: Contender, members: Mapping[str, Walk]) 
     for place, frame in enumerate(blocks.panel.frames):
         own = blocks.own(place)
         parts = {name: Walk(member.mean[own], member.shares) for name, member in members.items()}
-        spans = [blocks.block(place, fold.number) for fold in blocks.folds]
+        spans = [blocks.span(place, (fold,)) for fold in blocks.folds]
         walks.append(_of_one_series(frame, contender, folds=blocks.folds, spans=spans, members=parts))
     shares = mean_shares([walk.shares for walk in walks], blocks.panel.whole.feature_names)
     return Walk(np.concatenate([walk.mean for walk in walks]), shares)
@@ -77,8 +77,8 @@ def _of_one_series(
     return Walk(np.concatenate(means), made.importance())
 
 
-def mean_shares(shares: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
-    """Return the mean share of each feature over the fits that have shares, in frame order."""
+def mean_shares(shares: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:
+    """Return the mean share of each feature over the fits that have shares, in the order of the names."""
     held = [share for share in shares if share]
     means = {name: sum(share.get(name, 0.0) for share in held) / len(held) for name in names} if held else {}
     return {name: mean for name, mean in means.items() if any(name in share for share in held)}

@@ -18,7 +18,7 @@ from presage.evaluation.contenders import Contender, contenders, fit, seed_of
 from presage.evaluation.folds import Period, make_folds
 from presage.evaluation.intervals import calibrate_all, quantile_probabilities
 from presage.evaluation.walk import Walk, combined, mean_shares
-from presage.features.selection import select
+from presage.features.selection import keep_all, select
 from presage.frame import BoolArray, FloatArray, Frame, IntArray, Panel, join, stack
 from presage.models.contract import Forecaster, Task
 from presage.spec.features import Selection
@@ -35,8 +35,8 @@ def back_test(
     """Return every contender's forecasts and quantiles at the origins of the folds.
 
     A contender that learns from all series is fitted once a fold, on the rows of all of them in order of origin; any
-    other once a fold and series. A series that holds too few usable rows for a fit of its own has no forecast in that
-    fold, and so counts for no contender there.
+    other once a fold and series, or once a series where it learns nothing. A series that holds too few usable rows for
+    a fit of its own has no forecast in that fold, and so counts for no contender there.
 
     Args:
         panel: All origins of the series, as `presage.features.build` makes them.
@@ -53,39 +53,28 @@ def back_test(
     entrants = contenders(spec, task, panel)
     folds = make_folds(panel, spec.evaluation, period)
     blocks = Blocks(panel, folds)
-    selections = engine.map(
-        _select,
-        [
-            _Selecting(
-                frames=blocks.training(fold),
-                cutoff=fold.cutoff,
-                transform=task.transform,
-                selection=spec.selection,
-                seed=seed_of(spec.seed, "selection", fold.number),
-            )
-            for fold in folds
-        ],
-    )
+    selections = _selections(blocks, spec, engine)
     walks = _walks(blocks, task, entrants, selections=selections, engine=engine)
 
     probabilities = quantile_probabilities(spec.evaluation.intervals.levels)
-    forecasts = {}
-    for contender in entrants:
-        walk = walks[contender.name]
-        quantiles, _ = calibrate_all(
-            blocks.issued(walk.mean),
-            transform=task.transform,
-            probabilities=probabilities,
-            intervals=spec.evaluation.intervals,
-            minimum=spec.target.minimum,
-        )
-        forecasts[contender.name] = Forecasts(
+    # All contenders side by side: what is done at each origin is done once for all of them.
+    quantiles, _ = calibrate_all(
+        [issued for contender in entrants for issued in blocks.issued(walks[contender.name].mean)],
+        transform=task.transform,
+        probabilities=probabilities,
+        intervals=spec.evaluation.intervals,
+        minimum=spec.target.minimum,
+    )
+    forecasts = {
+        contender.name: Forecasts(
             name=contender.name,
             baseline=contender.baseline,
-            mean=walk.mean,
-            quantiles=np.concatenate(quantiles),
-            importance=walk.shares,
+            mean=walks[contender.name].mean,
+            quantiles=np.concatenate(quantiles[place * len(panel) : (place + 1) * len(panel)]),
+            importance=walks[contender.name].shares,
         )
+        for place, contender in enumerate(entrants)
+    }
     numbers = blocks.numbers
     return BackTest(
         panel=panel,
@@ -110,19 +99,37 @@ class _Selecting:
     seed: int
 
 
+def _selections(blocks: Blocks, spec: PredictionJobSpec, engine: Engine) -> tuple[FeatureConfig, ...]:
+    """Return what each fold keeps of the features."""
+    if spec.selection.method == "None":
+        return (keep_all(blocks.panel.whole.feature_names),) * len(blocks.folds)
+    tasks = [
+        _Selecting(
+            frames=blocks.training(fold),
+            cutoff=fold.cutoff,
+            transform=spec.target.transform,
+            selection=spec.selection,
+            seed=seed_of(spec.seed, "selection", fold.number),
+        )
+        for fold in blocks.folds
+    ]
+    return engine.map(_select, tasks)
+
+
 def _select(task: _Selecting) -> FeatureConfig:
-    training = stack([frame.known_by(task.cutoff) for frame in task.frames])
+    training = stack(task.frames).known_by(task.cutoff)
     return select(training, transform=task.transform, selection=task.selection, seed=task.seed)
 
 
 @dataclass(frozen=True)
 class _Forecasting:
-    """The task of forecasting a fold's block of some series.
+    """The task of forecasting a fold's block of some series, or the blocks of all folds by what learns nothing.
 
     Attributes:
-        frames: The series, each up to the end of its block.
-        spans: For each series the first row of its training window and the row behind its last, and those of its block.
-        fold: The fold.
+        frames: The series, each up to the end of its last block.
+        spans: For each series the first row of its training window and the row behind its last, and those that are
+            forecast.
+        fold: The fold that is learnt in.
         contender: Who forecasts.
         kept: The features that selection kept.
         task: What is learnt.
@@ -157,9 +164,10 @@ def _forecast(task: _Forecasting) -> _Block:
     shares: list[Mapping[str, float]] = []
     fault = None
     for unit in [given] if task.contender.shared else [[one] for one in given]:
-        training = stack([_known(frame.rows(span[0], span[1]), task.fold.cutoff, task.kept) for frame, span in unit])
+        training = stack([frame.rows(start, stop) for frame, (start, stop, _, _) in unit])
         try:
-            forecaster = fit(training, task.task, task.contender, task.fold.number)
+            known = training.known_by(task.fold.cutoff).with_features(task.kept)
+            forecaster = fit(known, task.task, task.contender, task.fold.number)
         except DataError as error:
             fault = fault or error
             means += [np.full((span[3] - span[2], task.task.horizon), np.nan) for _, span in unit]
@@ -177,17 +185,14 @@ def _predict(
         ((frame, (_, _, start, stop)),) = unit
         if start == stop:
             return [np.empty((0, frame.horizon))]
-        return [forecaster.predict(_known(frame, frame.origin[stop - 1], kept), np.arange(start, stop))]
+        known = frame.rows(0, stop).known_by(frame.origin[stop - 1])
+        return [forecaster.predict(known.with_features(kept), np.arange(start, stop))]
     # What learns from many series reads one row at a time.
-    blocks = [
-        _known(frame.rows(start, stop), frame.origin[stop - 1], kept) for frame, (_, _, start, stop) in unit if stop
-    ]
-    mean = forecaster.predict(join(blocks), np.arange(sum(map(len, blocks))))
-    return np.split(mean, np.cumsum([stop - start for _, (_, _, start, stop) in unit])[:-1])
-
-
-def _known(frame: Frame, cutoff: np.datetime64, kept: tuple[str, ...]) -> Frame:
-    return frame.known_by(cutoff).with_features(kept)
+    blocks = [frame.rows(start, stop) for frame, (_, _, start, stop) in unit]
+    cutoffs = np.concatenate([np.full(len(block), block.origin[-1]) for block in blocks if len(block)])
+    known = join(blocks).known_by(cutoffs).with_features(kept)
+    mean = forecaster.predict(known, np.arange(len(known)))
+    return np.split(mean, np.cumsum([len(block) for block in blocks])[:-1])
 
 
 def _walks(
@@ -202,16 +207,16 @@ def _walks(
     folds = blocks.folds
     fitted = [contender for contender in entrants if not contender.combines]
     places = [
-        (contender, fold, group)
+        (contender, run, group)
         for contender in fitted
-        for fold in folds
+        for run in ([(fold,) for fold in folds] if contender.learns else [folds])
         for group in _groups(len(blocks.panel), contender)
     ]
     found = engine.map(
         _forecast,
         [
-            _forecasting(blocks, task, contender, fold, group=group, kept=selections[fold.number].kept)
-            for contender, fold, group in places
+            _forecasting(blocks, task, contender, run, group=group, kept=selections[run[0].number].kept)
+            for contender, run, group in places
         ],
     )
     width = len(blocks.rows)
@@ -220,12 +225,12 @@ def _walks(
         contender.name: {fold.number: [] for fold in folds} for contender in fitted
     }
     faults: dict[tuple[str, int], DataError] = {}
-    for (contender, fold, group), block in zip(places, found, strict=True):
+    for (contender, run, group), block in zip(places, found, strict=True):
         for series, mean in zip(group, block.means, strict=True):
-            means[contender.name][blocks.places(series, fold.number)] = mean
-        shares[contender.name][fold.number] += block.shares
+            means[contender.name][blocks.places(series, run)] = mean
+        shares[contender.name][run[0].number] += block.shares
         if block.fault is not None:
-            faults.setdefault((contender.name, fold.number), block.fault)
+            faults.setdefault((contender.name, run[0].number), block.fault)
     for (name, number), fault in faults.items():
         if not shares[name][number]:
             raise DataError(f"{name} in fold {number}: {fault.what}", fault.remedy) from fault
@@ -252,14 +257,14 @@ def _groups(series: int, contender: Contender) -> list[range]:
 
 
 def _forecasting(
-    blocks: Blocks, task: Task, contender: Contender, fold: Fold, *, group: range, kept: tuple[str, ...]
+    blocks: Blocks, task: Task, contender: Contender, run: Sequence[Fold], *, group: range, kept: tuple[str, ...]
 ) -> _Forecasting:
     frames, spans = [], []
     for series in group:
-        start, stop = blocks.block(series, fold.number)
+        start, stop = blocks.span(series, run)
         frames.append(blocks.panel.frames[series].rows(0, stop))
-        spans.append((*blocks.panel.span(series, fold.train_start, fold.train_stop), start, stop))
-    return _Forecasting(tuple(frames), tuple(spans), fold, contender, kept, task)
+        spans.append((*blocks.panel.span(series, run[0].train_start, run[0].train_stop), start, stop))
+    return _Forecasting(tuple(frames), tuple(spans), run[0], contender, kept, task)
 
 
 def _scored(panel: Panel, rows: IntArray, numbers: IntArray, forecasts: Mapping[str, Forecasts]) -> BoolArray:

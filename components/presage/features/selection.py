@@ -35,10 +35,12 @@ def select(frame: Frame, *, transform: TransformName, selection: Selection, seed
         selection: The job's selection; method None keeps all features.
         seed: Seed of the trees.
     """
+    if selection.method == "None":
+        return keep_all(frame.feature_names)
     outcome = _standardised_change(frame, transform)
     rows = np.flatnonzero(np.isfinite(outcome))
-    if selection.method == "None" or len(rows) < MINIMUM_ROWS:
-        return FeatureConfig(kept=frame.feature_names, dropped=(), importance={})
+    if len(rows) < MINIMUM_ROWS:
+        return keep_all(frame.feature_names)
     features = np.ascontiguousarray(frame.features[rows].T)
     reasons = _uninformative(features)
     candidates = [place for place in range(len(features)) if place not in reasons]
@@ -53,6 +55,11 @@ def select(frame: Frame, *, transform: TransformName, selection: Selection, seed
         if share.any()
         else {},
     )
+
+
+def keep_all(names: tuple[str, ...]) -> FeatureConfig:
+    """Return the config that keeps every feature, of which nothing is known."""
+    return FeatureConfig(kept=names, dropped=(), importance={})
 
 
 def _standardised_change(frame: Frame, transform: TransformName) -> FloatArray:

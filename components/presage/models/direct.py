@@ -24,6 +24,9 @@ from presage.spec.models import ModelName
 
 MEAN_SUFFIX = "mean"
 
+_GLANCE = 1000
+"""Rows that mostly tell whether a column varies."""
+
 
 class Regressor(Protocol):
     """A fitted function of the features."""
@@ -232,6 +235,13 @@ class _MeanFile(BaseModel):
 
 def varying(features: FloatArray) -> BoolArray:
     """Return (p,) whether a column of (m, p) features holds two values that single precision, as trees read, tells."""
+    varies = _varying(features[:_GLANCE])
+    if not varies.all():
+        varies[~varies] = _varying(features[:, ~varies])
+    return varies
+
+
+def _varying(features: FloatArray) -> BoolArray:
     with np.errstate(over="ignore"):
         single = features.astype(np.float32)
     return np.asarray(np.fmin.reduce(single, axis=0) < np.fmax.reduce(single, axis=0))
