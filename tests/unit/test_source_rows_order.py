@@ -12,8 +12,8 @@ from polars.testing import assert_frame_equal
 
 from presage.frame import KNOWN_AT, SERIES, TIME, TIMESTAMP
 from presage.sources.contract import Part, Table
+from presage.sources.duplicates import last_of_each_key
 from presage.sources.periods import period_starts
-from presage.sources.placement import by_key, in_order
 from presage.sources.rows import SourceRows, to_rows
 from presage.spec.base import Frequency
 from presage.spec.periods import period_start
@@ -33,14 +33,6 @@ def plain_model(key: pl.DataFrame, places: list[int]) -> list[int]:
     names = key.with_columns(pl.col(pl.Enum).cast(pl.String)).rows()
     last = {(*(part.encode() if isinstance(part, str) else part for part in names[place]),): place for place in places}
     return [last[row] for row in sorted(last)]
-
-
-def kept_by_key(key: pl.DataFrame, kept: list[int] | None = None) -> list[int]:
-    """Return which rows are in the places of a placement, told by a column of their numbers in some chunks."""
-    chosen = None if kept is None else pl.Series([row in set(kept) for row in range(key.height)])
-    middle = key.height // 2
-    numbers = pl.Series("row", range(middle)).append(pl.Series("row", range(middle, key.height)))
-    return by_key(key, chosen, MINUTE).arrange({"row": numbers})["row"].to_list()
 
 
 @settings(deadline=None)
@@ -63,32 +55,19 @@ def test_the_last_row_of_each_key_is_the_one_of_a_plain_model(minutes, data, nam
         columns.append(times(later).alias(KNOWN_AT))
     kept = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1))) if some else list(range(count))
     key = pl.DataFrame(columns)
-    assert kept_by_key(key, kept if some else None) == plain_model(key, kept)
+    order = last_of_each_key(key, pl.Series(kept, dtype=pl.get_index_type()) if some else None, MINUTE)
+    assert order.to_list() == plain_model(key, kept)
 
 
 def test_times_that_are_few_and_far_apart_are_sorted_like_others():
     key = pl.DataFrame([times([50_000_000, 3, 3, 50_000_000, 7])])
-    assert kept_by_key(key) == [2, 4, 3]
+    assert last_of_each_key(key, None, MINUTE).to_list() == [2, 4, 3]
 
 
 def test_the_last_of_many_rows_is_kept_across_blocks_of_the_grid():
     minutes = [place * 7919 % 90_001 for place in range(200_000)]
     key = pl.DataFrame([times(minutes)])
-    assert kept_by_key(key) == plain_model(key, list(range(len(minutes))))
-
-
-def test_columns_keep_their_dtypes_and_what_is_missing():
-    names = pl.Series(["b", "a", None], dtype=pl.Enum(["a", "b"]))
-    columns = {
-        "names": names,
-        "times": pl.Series([START, None, START + MINUTE], dtype=TIMESTAMP),
-        "numbers": pl.Series([1.5, None, 2.5]),
-    }
-    arranged = in_order(pl.Series([True, True, False])).arrange(dict(columns))
-    assert arranged["names"].to_list() == ["b", "a"]
-    assert arranged["numbers"].to_list() == [1.5, None]
-    assert arranged["times"].dtype == TIMESTAMP
-    assert arranged["times"][0] == START
+    assert last_of_each_key(key, None, MINUTE).to_list() == plain_model(key, list(range(len(minutes))))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ would make up data: an error.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import numpy as np
 import polars as pl
 
 from presage.errors import DataError
-from presage.frame import KEY
+from presage.frame import KEY, KNOWN_AT, SERIES, TIME
 from presage.sources.timestamps import Moments
 from presage.spec.base import Frequency
 from presage.spec.sources import Source
@@ -19,6 +22,60 @@ from presage.spec.sources import Source
 _MOST = 1.5
 _FEW = 20
 """Differing rows, per key and beyond one for each, up to which they are taken as repeated here and there."""
+
+_BLOCK = 1 << 16
+"""Rows that are placed at a time, few enough for the processor's cache."""
+
+_SPARSEST = 8
+"""Slots of a grid, for each row, up to which it is taken; beyond it most slots would be empty."""
+
+
+def last_of_each_key(key: pl.DataFrame, places: pl.Series | None, step: timedelta) -> pl.Series:
+    """Return where the last row of each key stands, in the order of the keys.
+
+    Args:
+        key: Some of the columns `KEY`, in this order, time among them; series is an Enum of sorted names.
+        places: Where the rows to choose from stand, ascending; None for all rows.
+        step: Length of a period, about. Times that are whole steps apart are placed and not sorted.
+
+    Returns:
+        Places in `key`, integers.
+    """
+    chosen = key if places is None else key.select(pl.all().gather(places))
+    order = None if KNOWN_AT in chosen.columns else _by_grid(chosen, step // timedelta(microseconds=1))
+    if order is None:
+        order = _by_order(chosen)
+    return order if places is None else places.gather(order)
+
+
+def _by_order(key: pl.DataFrame) -> pl.Series:
+    ordered = key.with_row_index("place").sort(key.columns, maintain_order=True)
+    last = pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key.columns).fill_null(value=True)
+    return ordered.filter(last)["place"]
+
+
+def _by_grid(key: pl.DataFrame, step: int) -> pl.Series | None:
+    """Return the same from a grid with a slot for each series and period; None where times do not fill one."""
+    times = key[TIME].to_physical()
+    first, last = times.min(), times.max()
+    if not isinstance(first, int) or not isinstance(last, int):
+        return None
+    slots = (last - first) // step + 1
+    codes = key[SERIES].to_physical() if SERIES in key.columns else None
+    size = slots * (1 if codes is None else int(codes.max()) + 1)  # type: ignore[arg-type]  # no code is null here
+    if size > _SPARSEST * key.height or size >= 2**31:
+        return None
+    newest = np.full(size, -1, dtype=np.int32)
+    for start in range(0, key.height, _BLOCK):
+        since = times.slice(start, _BLOCK).to_numpy() - first
+        slot = since // step
+        if (slot * step != since).any():
+            return None
+        if codes is not None:
+            slot += codes.slice(start, _BLOCK).to_numpy() * np.int64(slots)
+        # Of equal slots the last holds.
+        newest[slot] = np.arange(start, start + len(slot), dtype=np.int32)
+    return pl.Series(newest[newest >= 0]).cast(pl.get_index_type())
 
 
 def too_many(rows: int, keys: int) -> bool:

@@ -9,19 +9,16 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-from pyarrow import parquet
 
 from presage.errors import DataError
 from presage.sources.columns import needed_columns, require_columns
 from presage.sources.contract import Part, Table
 from presage.sources.dtypes import is_pattern, likely_dtypes, surely_read
+from presage.sources.parquet import read_parquet
 from presage.spec.sources import Source, TableOptions
 
 _AGAIN = "Get the file again."
@@ -30,9 +27,6 @@ _GLANCE = 100
 
 _PIECE = 1 << 24
 """Bytes that are decoded at a time, to see whether they are text."""
-
-_UNPACKED = 1 << 19
-"""Rows of Parquet that a thread unpacks at a time, about."""
 
 _RENAMED = re.compile(r"_duplicated_\d+$")
 
@@ -128,10 +122,11 @@ def _unpack(content: bytes, place: str) -> bytes:
 def _parse_parquet(opened: Callable[[], pa.NativeFile], name: str, place: str, source: Source) -> Table:
     # polars' own reader brings the process down to a Rust panic on some damaged files; Arrow's checks what it reads.
     try:
-        data = _row_groups(opened, source.series)
+        data = read_parquet(opened, repeated=source.series)
     except (
         pa.ArrowException,
         OSError,
+        OverflowError,
         ValueError,
         pl.exceptions.PolarsError,
         pl.exceptions.PanicException,
@@ -141,39 +136,6 @@ def _parse_parquet(opened: Callable[[], pa.NativeFile], name: str, place: str, s
             "Get the file again, or set `format: CSV` where it is text.",
         ) from error
     return _with_possible_names(Table(data, (Part(name, data.height),)), place)
-
-
-def _row_groups(opened: Callable[[], pa.NativeFile], series: str | None) -> pl.DataFrame:
-    """Read all row groups, some at a time: Arrow's own threads share the columns of one group after the other.
-
-    What some groups hold is copied, so that the memory they were unpacked into serves the next ones.
-    """
-    with parquet.ParquetFile(opened()) as file:
-        schema, sizes = (
-            file.schema_arrow,
-            [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)],
-        )
-    repeated = [field.name for field in schema if field.name == series and _is_text(field.type)]
-    ends = np.cumsum([0, *sizes]) // _UNPACKED
-    runs = [list(run) for _, run in groupby(range(len(sizes)), lambda group: ends[group])] or [[]]
-    readers = min(len(runs), pl.thread_pool_size())
-
-    def read(reader: int) -> list[pl.DataFrame]:
-        with parquet.ParquetFile(opened(), read_dictionary=repeated) as file:
-            return [_copied(file.read_row_groups(run, use_threads=readers == 1)) for run in runs[reader::readers]]
-
-    with ThreadPoolExecutor(readers) as threads:
-        parts = list(threads.map(read, range(readers)))
-    return pl.concat([parts[run % readers][run // readers] for run in range(len(runs))], rechunk=False)
-
-
-def _copied(table: pa.Table) -> pl.DataFrame:
-    table.validate(full=True)
-    return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None), rechunk=False)).rechunk()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _parse_csv(content: bytes, name: str, options: TableOptions, place: str, source: Source) -> Table:

@@ -18,6 +18,7 @@ Duplicates. See `duplicates`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
@@ -30,11 +31,10 @@ from presage.errors import DataError
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME
 from presage.sources.columns import plainly_sound, series_column, time_column, value_numbers
 from presage.sources.contract import Request, Table
-from presage.sources.duplicates import refuse_contradictions, too_many
+from presage.sources.duplicates import last_of_each_key, refuse_contradictions, too_many
 from presage.sources.faults import Fault, number_faults, rows_to_drop
 from presage.sources.formats import join
 from presage.sources.periods import DAY, one_period_later, period_ends, period_starts
-from presage.sources.placement import Placement, by_key, in_order
 from presage.sources.quotes import quoted
 from presage.sources.registry import adapter
 from presage.sources.spacing import refuse_rarer_rows
@@ -97,18 +97,19 @@ def to_rows(source: Source, table: Table, *, frequency: Frequency) -> SourceRows
     judged = _judge(source, table, period)
     del table
     dropped = int(judged.dropped.sum())
-    kept = ~judged.dropped if dropped else None
-    placement = by_key(
-        pl.DataFrame([judged.columns[name] for name in KEY if name in judged.columns]), kept, period.approximate
-    )
+    kept = (~judged.dropped).arg_true() if dropped else None
+    key = pl.DataFrame([column for name, column in judged.columns.items() if name in KEY])
+    order = last_of_each_key(key, kept, period.approximate)
+    del key
     count = judged.dropped.len() - dropped
-    if too_many(count, placement.count):
-        rows = _arrange(dict(judged.columns), in_order(~judged.dropped), period, source)
-        told = replace(judged.time, moments=judged.time.moments.filter(~judged.dropped))
-        refuse_contradictions(rows, told, placement.count, period, source)
-    rows = _arrange(judged.columns, placement, period, source)
+    if too_many(count, order.len()):
+        kept = (~judged.dropped).arg_true()
+        rows = _arrange(dict(judged.columns), kept, period, source)
+        told = replace(judged.time, moments=judged.time.moments.gather(kept))
+        refuse_contradictions(rows, told, order.len(), period, source)
+    rows = _arrange(judged.columns, order, period, source)
     refuse_rarer_rows(rows, period, source)
-    return SourceRows(rows=rows, duplicates=count - placement.count, dropped=dropped)
+    return SourceRows(rows=rows, duplicates=count - order.len(), dropped=dropped)
 
 
 @dataclass(frozen=True)
@@ -159,19 +160,30 @@ def _judge(source: Source, table: Table, period: Frequency) -> _Judged:
     return _Judged(columns | {name: column.values for name, column in numbers.items()}, labels.time, dropped)
 
 
-def _arrange(columns: dict[str, pl.Series], placement: Placement, period: Frequency, source: Source) -> pl.DataFrame:
-    """Return the rows where they are placed, under the row contract; takes the columns away."""
-    placed = placement.arrange(columns)
-    if KNOWN_AT not in placed:
-        ends = _ends(placed.pop(_OWN_TIME, placed[TIME]), placed[TIME], period, source)
-        placed[KNOWN_AT] = ends + parse_duration(source.availability.lag)
-    series = pl.col(SERIES) if SERIES in placed else pl.lit(source.name).alias(SERIES)
-    return pl.DataFrame(placed).select(series, TIME, KNOWN_AT, pl.exclude(KEY))
+def _arrange(columns: dict[str, pl.Series], places: pl.Series, period: Frequency, source: Source) -> pl.DataFrame:
+    """Return the rows at some places under the row contract; takes the columns away, so that each can be freed."""
+    names = list(columns)
+    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+        taken = threads.map(lambda name: columns.pop(name).rechunk().gather(places), names)
+        chosen = dict(zip(names, taken, strict=True))
+    if KNOWN_AT not in chosen:
+        ends = _ends(chosen.pop(_OWN_TIME, chosen[TIME]), chosen[TIME], period, source)
+        chosen[KNOWN_AT] = ends + parse_duration(source.availability.lag)
+    series = pl.lit(source.name).alias(SERIES)
+    if SERIES in chosen:
+        series = pl.lit(_names(chosen.pop(SERIES)))
+    return pl.DataFrame(chosen).select(series, TIME, KNOWN_AT, pl.exclude(KEY))
 
 
 def _sorted_names(series: pl.Series) -> pl.Series:
     """Return names as categories in the order of their letters."""
     return series.cast(pl.Enum(series.unique().drop_nulls().cast(pl.String).sort()))
+
+
+def _names(categories: pl.Series) -> pl.Series:
+    """Return categories as text; looked up, as a cast reads them one by one."""
+    names = categories.dtype.categories  # type: ignore[attr-defined]  # an Enum
+    return pl.Series(categories.name, names).gather(categories.to_physical())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,107 @@
+"""Parquet, row group by row group, as columns that are each in one piece."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+
+def read_parquet(opened: Callable[[], pa.NativeFile], *, repeated: str | None) -> pl.DataFrame:
+    """Return the rows of a file, every value of which is checked.
+
+    Row groups are read by threads that each read one after the other: Arrow's own share the columns of one group, and
+    wait for each other at its end. What a group holds is copied, so that the memory it was unpacked into serves the
+    next one.
+
+    Args:
+        opened: Opens the file; called once a thread.
+        repeated: Name of a text column whose values repeat, which becomes Categorical.
+
+    Raises:
+        ArrowException: Or an OSError, OverflowError or ValueError: the file is no Parquet, or is damaged.
+    """
+    with parquet.ParquetFile(opened()) as file:
+        schema = file.schema_arrow
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    dictionaries = [field.name for field in schema if field.name == repeated and _is_text(field.type)]
+    starts = np.cumsum([0, *sizes])
+    columns = [_column(field, int(starts[-1]), len(sizes)) for field in schema]
+    readers = max(1, min(len(sizes), pl.thread_pool_size()))
+
+    def read(reader: int) -> None:
+        with parquet.ParquetFile(opened(), read_dictionary=dictionaries) as file:
+            for group in range(reader, len(sizes), readers):
+                table = file.read_row_group(group, use_threads=readers == 1)
+                table.validate(full=True)
+                if table.num_rows != sizes[group]:
+                    raise ValueError(f"row group {group} has {table.num_rows} of {sizes[group]} rows")
+                for column, found in zip(columns, table.columns, strict=True):
+                    column.put(group, int(starts[group]), found)
+
+    with ThreadPoolExecutor(readers) as threads:
+        list(threads.map(read, range(readers)))
+    return pl.DataFrame([column.series().alias(field.name) for field, column in zip(schema, columns, strict=True)])
+
+
+class _Numbers:
+    """A column of numbers as it is read: each goes where it belongs."""
+
+    def __init__(self, rows: int, dtype: np.dtype[np.generic]) -> None:
+        self._values = _memory(rows, dtype)
+        self._missing = _memory(rows, np.dtype(np.bool_))
+        self._some_missing = False
+
+    def put(self, group: int, start: int, found: pa.ChunkedArray) -> None:  # noqa: ARG002  # as _Parts
+        for chunk in found.chunks:
+            stop = start + len(chunk)
+            if chunk.null_count:
+                self._missing[start:stop] = chunk.is_null().to_numpy(zero_copy_only=False)
+                self._some_missing = True
+            self._values[start:stop] = chunk.fill_null(0).to_numpy()
+            start = stop
+
+    def series(self) -> pl.Series:
+        values = pl.Series(self._values)
+        return values.zip_with(~pl.Series(self._missing), values.clear(len(values))) if self._some_missing else values
+
+
+class _Parts:
+    """A column of anything else as it is read, in parts."""
+
+    def __init__(self, groups: int, empty: pl.Series) -> None:
+        self._parts = [empty] * groups or [empty]
+
+    def put(self, group: int, start: int, found: pa.ChunkedArray) -> None:  # noqa: ARG002  # as _Numbers
+        part = pl.Series(pl.from_arrow(found, rechunk=False))
+        # A copy, as the memory of Arrow is not to be held on to.
+        self._parts[group] = pl.concat([part, part.clear()], rechunk=True)
+
+    def series(self) -> pl.Series:
+        return pl.concat(self._parts, rechunk=True)
+
+
+def _column(field: pa.Field, rows: int, groups: int) -> _Numbers | _Parts:
+    kind = field.type
+    if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        return _Numbers(rows, np.dtype(kind.to_pandas_dtype()))
+    empty = pl.from_arrow(pa.chunked_array([], kind))
+    return _Parts(groups, pl.Series(empty))
+
+
+def _memory(rows: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Return an array of zeros, whose pages cost nothing before they are written to.
+
+    numpy's own arrays ask for huge pages, and the kernel may move half of the memory to make room for one.
+    """
+    return np.frombuffer(mmap.mmap(-1, max(1, rows * dtype.itemsize)), dtype=dtype, count=rows)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
