@@ -15,6 +15,7 @@ import polars as pl
 
 from presage.errors import DataError
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME
+from presage.sources.memory import zeros
 from presage.sources.timestamps import Moments
 from presage.spec.base import Frequency
 from presage.spec.sources import Source
@@ -65,7 +66,7 @@ def _by_grid(key: pl.DataFrame, step: int) -> pl.Series | None:
     size = slots * (1 if codes is None else int(codes.max()) + 1)  # type: ignore[arg-type]  # no code is null here
     if size > _SPARSEST * key.height or size >= 2**31:
         return None
-    newest = np.full(size, -1, dtype=np.int32)
+    newest = zeros(size, np.dtype(np.int32))  # the row's number from 1; 0 for none
     for start in range(0, key.height, _BLOCK):
         since = times.slice(start, _BLOCK).to_numpy() - first
         slot = since // step
@@ -74,8 +75,8 @@ def _by_grid(key: pl.DataFrame, step: int) -> pl.Series | None:
         if codes is not None:
             slot += codes.slice(start, _BLOCK).to_numpy() * np.int64(slots)
         # Of equal slots the last holds.
-        newest[slot] = np.arange(start, start + len(slot), dtype=np.int32)
-    return pl.Series(newest[newest >= 0]).cast(pl.get_index_type())
+        newest[slot] = np.arange(start + 1, start + len(slot) + 1, dtype=np.int32)
+    return pl.Series(newest[newest > 0] - 1).cast(pl.get_index_type())
 
 
 def too_many(rows: int, keys: int) -> bool:

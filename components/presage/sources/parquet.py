@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import parquet
+
+from presage.sources.memory import zeros
 
 
 def read_parquet(opened: Callable[[], pa.NativeFile], *, repeated: str | None) -> pl.DataFrame:
@@ -54,8 +54,8 @@ class _Numbers:
     """A column of numbers as it is read: each goes where it belongs."""
 
     def __init__(self, rows: int, dtype: np.dtype[np.generic]) -> None:
-        self._values = _memory(rows, dtype)
-        self._missing = _memory(rows, np.dtype(np.bool_))
+        self._values = zeros(rows, dtype)
+        self._missing = zeros(rows, np.dtype(np.bool_))
         self._some_missing = False
 
     def put(self, group: int, start: int, found: pa.ChunkedArray) -> None:  # noqa: ARG002  # as _Parts
@@ -93,14 +93,6 @@ def _column(field: pa.Field, rows: int, groups: int) -> _Numbers | _Parts:
         return _Numbers(rows, np.dtype(kind.to_pandas_dtype()))
     empty = pl.from_arrow(pa.chunked_array([], kind))
     return _Parts(groups, pl.Series(empty))
-
-
-def _memory(rows: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Return an array of zeros, whose pages cost nothing before they are written to.
-
-    numpy's own arrays ask for huge pages, and the kernel may move half of the memory to make room for one.
-    """
-    return np.frombuffer(mmap.mmap(-1, max(1, rows * dtype.itemsize)), dtype=dtype, count=rows)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -18,6 +18,9 @@ _SECOND = 1_000_000
 _DAY_LENGTH = 86_400 * _SECOND
 """Microseconds of a second, and of a day of UTC."""
 
+_BLOCK = 1 << 16
+"""Moments that are looked at at a time, few enough for the processor's cache."""
+
 
 def day_starts(days: pl.Series, zone: str) -> pl.Series:
     """Return the first moments of local days (Date), UTC, microseconds; null for null."""
@@ -40,8 +43,11 @@ def period_starts(moments: pl.Series, frequency: Frequency, zone: str) -> pl.Ser
 def _utc_period_starts(moments: pl.Series, length: int) -> pl.Series:
     counted = moments.to_physical()
     # Where periods fill the day, the days' own starts are starts of periods.
-    within = counted % length if _DAY_LENGTH % length == 0 else counted % _DAY_LENGTH % length
-    return (counted - within).cast(TIMESTAMP) if (within != 0).any() else moments
+    day = length if _DAY_LENGTH % length == 0 else _DAY_LENGTH
+    blocks = (counted.slice(start, _BLOCK) for start in range(0, len(counted), _BLOCK))
+    if not any((block % day % length != 0).any() for block in blocks):
+        return moments
+    return (counted - counted % day % length).cast(TIMESTAMP)
 
 
 def period_ends(starts: pl.Series, frequency: Frequency, zone: str) -> pl.Series:

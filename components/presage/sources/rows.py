@@ -168,7 +168,8 @@ def _arrange(columns: dict[str, pl.Series], places: pl.Series, period: Frequency
         chosen = dict(zip(names, taken, strict=True))
     if KNOWN_AT not in chosen:
         ends = _ends(chosen.pop(_OWN_TIME, chosen[TIME]), chosen[TIME], period, source)
-        chosen[KNOWN_AT] = ends + parse_duration(source.availability.lag)
+        lag = parse_duration(source.availability.lag)
+        chosen[KNOWN_AT] = ends + lag if lag else ends
     series = pl.lit(source.name).alias(SERIES)
     if SERIES in chosen:
         series = pl.lit(_names(chosen.pop(SERIES)))
