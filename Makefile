@@ -57,8 +57,12 @@ bench-memory: .venv/.test-ready ## Take 50 million one-minute rows to daily feat
 bench-bars: .venv/.bench-ready ## Make daily bars of 7 million one-minute rows beside pandas, Polars, DuckDB and ClickHouse.
 	@.venv/bin/python benchmarks/bars.py
 
+.PHONY: bench-walk
+bench-walk: .venv/.bench-ready ## Walk a hundred series forward beside mlforecast.
+	@.venv/bin/python benchmarks/walk_forward.py
+
 .PHONY: bench
-bench: gate bench-operator bench-bars bench-memory ## Run the benchmarks.
+bench: gate bench-operator bench-bars bench-walk bench-memory ## Run the benchmarks.
 
 .PHONY: picture
 picture: .venv/.test-ready system-packages run ## Draw the README's picture anew from the quickstart's own report.

@@ -4,7 +4,7 @@
 
 The series are closing prices of S&P 500 stocks, their days renumbered so that no date is missing. Both make the same
 features of them (eight lags and three rolling means), fit the same ridge regression on all series every 20 days, and
-forecast each next day. The fit is ours for both, so that the forecasts must be equal, to a relative 1e-6: a sum may be
+forecast each next day of the newest thousand. The fit is ours for both, so that the forecasts must be equal, to a relative 1e-6: a sum may be
 added up in another order. Ours also fits the baselines that every job is judged against, calibrates intervals at every
 origin, and marks what is scored.
 
