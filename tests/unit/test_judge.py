@@ -14,7 +14,8 @@ from arch.data import sp500
 
 from presage.errors import DataError
 from presage.evaluation.backtest import BackTest, Dropped, FeatureConfig, Fold, Forecasts
-from presage.evaluation.judge import conditions, judge
+from presage.evaluation.conditions import conditions
+from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard, SourceSummary
 from presage.evaluation.trials import Trial, from_rows, merge, to_rows
 from presage.frame import FloatArray, Frame, Panel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from presage.cli.backfill import backfill
 from presage.cli.backtest import backtest
 from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
 from presage.cli.logs import set_up_logs
+from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, Sources, WorkDir, Workers, moment
 from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.cli.subcommands import add_subcommands
@@ -34,34 +34,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-JobFile = Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)]
-WorkDir = Annotated[
-    str,
-    typer.Option(
-        "--workdir", envvar="PRESAGE_WORKDIR", help="Place of the lake and the runs: a directory or s3://bucket/prefix."
-    ),
-]
-Sources = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="NAME=URI", help="Read a source from another place."),
-]
-AsOf = Annotated[
-    datetime | None,
-    typer.Option(
-        "--as-of", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Run as if it were this moment, UTC; default: now."
-    ),
-]
-Form = Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
-]
 OutcomeFile = Annotated[
     Path | None,
     typer.Option(
         "--outcome", metavar="FILE", envvar="PRESAGE_OUTCOME", help="Write how it ended, as JSON of 4096 bytes at most."
     ),
 ]
-DEFAULT_WORKDIR = ".presage"
 
 
 @app.callback(invoke_without_command=True)
@@ -104,7 +82,7 @@ def run(
                 job,
                 base=file.parent,
                 workdir=place.directory,
-                now=_moment(as_of),
+                now=moment(as_of),
                 sources=sources,
                 workers=workers,
                 progress=progress,
@@ -175,7 +153,7 @@ def forecast(
                 job,
                 base=file.parent,
                 workdir=place.directory,
-                now=_moment(as_of),
+                now=moment(as_of),
                 sources=sources,
                 out=out,
                 progress=progress,
@@ -230,10 +208,6 @@ def _show_plan(file: Path, output: Output) -> None:
             print_plan(made, console())
         else:
             emit(made, output)
-
-
-def _moment(as_of: datetime | None) -> datetime:
-    return datetime.now(UTC) if as_of is None else as_of.replace(tzinfo=UTC)
 
 
 app.command()(backfill)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from presage.cli.faults import faults_end_the_command
+from presage.cli.options import DEFAULT_WORKDIR, MOMENT, Form, JobFile, WorkDir, moment
 from presage.cli.output import Output, console, emit, progress_on_stderr
 from presage.spec.load import load_job
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from presage.steps.backfill import Backfill
 
 _INTERRUPTED = "interrupted: what was kept stays, and the next backfill goes on behind it"
-_DAY = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def backfill(  # noqa: PLR0917  # its arguments are options
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)],
+    file: JobFile,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,25 +31,18 @@ def backfill(  # noqa: PLR0917  # its arguments are options
     start: Annotated[
         datetime | None,
         typer.Option(
-            "--start", formats=_DAY, help="Read all from here on again, UTC; default: only what bars are missing of."
+            "--start", formats=MOMENT, help="Read all from here on again, UTC; default: only what bars are missing of."
         ),
     ] = None,
     end: Annotated[
-        datetime | None, typer.Option("--end", formats=_DAY, help="Read all up to here again, UTC; default: now.")
+        datetime | None, typer.Option("--end", formats=MOMENT, help="Read all up to here again, UTC; default: now.")
     ] = None,
-    workdir: Annotated[
-        str,
-        typer.Option(
-            "--workdir",
-            envvar="PRESAGE_WORKDIR",
-            help="Place of the lake and the runs: a directory or s3://bucket/prefix.",
-        ),
-    ] = ".presage",
+    workdir: WorkDir = DEFAULT_WORKDIR,
     as_of: Annotated[
         datetime | None,
-        typer.Option("--as-of", formats=_DAY, help="Read as if it were this moment, UTC; default: now."),
+        typer.Option("--as-of", formats=MOMENT, help="Read as if it were this moment, UTC; default: now."),
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")] = Output.table,
+    output: Form = Output.table,
 ) -> None:
     """Fill the lake's holes, or read a span again, in chunks; no run is made."""
     with faults_end_the_command(_INTERRUPTED):
@@ -64,11 +56,11 @@ def backfill(  # noqa: PLR0917  # its arguments are options
                 job,
                 base=file.parent,
                 workdir=place.directory,
-                now=_utc(as_of) or datetime.now(UTC),
+                now=moment(as_of),
                 names=[name for name, _, _ in pairs],
                 sources={name: uri for name, _, uri in pairs if uri},
-                start=_utc(start),
-                end=_utc(end),
+                start=start and moment(start),
+                end=end and moment(end),
                 progress=progress,
             )
         if output is Output.table:
@@ -79,22 +71,18 @@ def backfill(  # noqa: PLR0917  # its arguments are options
 
 def _print(done: Backfill) -> None:
     from presage.cli.tables import print_table  # noqa: PLC0415  # loaded only when it is needed
-    from presage.report.numbers import UNDEFINED, moment  # noqa: PLC0415  # as above
+    from presage.report import numbers  # noqa: PLC0415  # as above
 
     rows = [
         (
             one.name,
             f"{one.rows - one.before:,}",
             f"{one.rows:,}",
-            UNDEFINED if one.spans is None else f"{one.spans:,}",
+            numbers.UNDEFINED if one.spans is None else f"{one.spans:,}",
             f"{one.missing:,}",
-            moment(one.start),
-            moment(one.end),
+            numbers.moment(one.start),
+            numbers.moment(one.end),
         )
         for one in done.sources
     ]
     print_table(("Source", "Added", "Rows", "Spans", "Missing", "First bar", "Last bar"), rows, console(), numbers=4)
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)

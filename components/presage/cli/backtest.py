@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from presage.cli.faults import faults_end_the_command
+from presage.cli.options import DEFAULT_WORKDIR, MOMENT, Form, JobFile, Sources, Workers
 from presage.cli.output import Output, console, emit, parse_pairs, progress_on_stderr
 from presage.spec.load import load_job
 
 _INTERRUPTED = "interrupted: nothing was found"
-_MOMENT = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def backtest(  # noqa: PLR0917  # its arguments are options
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)],
+    file: JobFile,
     start: Annotated[
         datetime,
-        typer.Option("--start", formats=_MOMENT, help="First moment of the period, UTC.", show_default=False),
+        typer.Option("--start", formats=MOMENT, help="First moment of the period, UTC.", show_default=False),
     ],
     end: Annotated[
         datetime,
         typer.Option(
-            "--end", formats=_MOMENT, help="Last moment of the period, UTC; a day counts whole.", show_default=False
+            "--end", formats=MOMENT, help="Last moment of the period, UTC; a day counts whole.", show_default=False
         ),
     ],
     workdir: Annotated[
@@ -33,14 +32,10 @@ def backtest(  # noqa: PLR0917  # its arguments are options
         typer.Option(
             "--workdir", envvar="PRESAGE_WORKDIR", help="Place of the lake: a directory or s3://bucket/prefix."
         ),
-    ] = ".presage",
-    source: Annotated[
-        list[str] | None, typer.Option("--source", metavar="NAME=URI", help="Read a source from another place.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
-    ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")] = Output.table,
+    ] = DEFAULT_WORKDIR,
+    source: Sources = None,
+    workers: Workers = None,
+    output: Form = Output.table,
 ) -> None:
     """Judge a job on any past period: training before it, forecasts in it; nothing is kept or served."""
     sources = parse_pairs(source or [], "--source")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from presage.cli.faults import faults_end_the_command
+from presage.cli.options import DEFAULT_WORKDIR, MOMENT, Form, JobFile, WorkDir, moment
 from presage.cli.output import Output, console, emit
 from presage.spec.load import load_job
 
@@ -19,22 +19,12 @@ NOT_READY = 8
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The PredictionJob, YAML or JSON.", show_default=False)],
-    workdir: Annotated[
-        str,
-        typer.Option(
-            "--workdir",
-            envvar="PRESAGE_WORKDIR",
-            help="Place of the lake and the runs: a directory or s3://bucket/prefix.",
-        ),
-    ] = ".presage",
+    file: JobFile,
+    workdir: WorkDir = DEFAULT_WORKDIR,
     as_of: Annotated[
-        datetime | None,
-        typer.Option(
-            "--as-of", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Judge by this moment, UTC; default: now."
-        ),
+        datetime | None, typer.Option("--as-of", formats=MOMENT, help="Judge by this moment, UTC; default: now.")
     ] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")] = Output.table,
+    output: Form = Output.table,
 ) -> None:
     """Check data, lake, newest run, forecast and disk; ends with 8 where something is not ready."""
     with faults_end_the_command():
@@ -42,9 +32,8 @@ def verify(
         from presage.steps.mirror import work_in  # noqa: PLC0415  # loaded only when it is called
         from presage.steps.verify import verify as check  # noqa: PLC0415  # as above
 
-        now = datetime.now(UTC) if as_of is None else as_of.replace(tzinfo=UTC)
         with work_in(workdir, job) as place:
-            done = check(job, workdir=place.directory, now=now)
+            done = check(job, workdir=place.directory, now=moment(as_of))
         if output is Output.table:
             _print(done)
         else:

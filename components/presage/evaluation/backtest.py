@@ -39,14 +39,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Forecasts:
-    """One contender's forecasts at the rows of a back-test.
+    """One contender's forecasts at the rows of a back-test; rows predicted from themselves have no axis of steps.
 
     Attributes:
         name: Name of the contender.
         baseline: Whether it is one of the baselines.
-        mean: (r, h) float64; expected level.
-        quantiles: (r, h, q) float64; level at each probability, non-decreasing in the last axis; NaN where there were
-            not yet enough residuals to calibrate on.
+        mean: (r, h) or (r,) float64; expected level or value, or the probability of class 1.
+        quantiles: (r, h, q) or (r, q) float64; level at each probability, non-decreasing in the last axis; NaN where
+            there were not yet enough residuals to calibrate on. A Classification has none: (r, 0).
         importance: Mean importance of each feature over the scored folds; empty where there is none.
     """
 
@@ -55,6 +55,10 @@ class Forecasts:
     mean: FloatArray
     quantiles: FloatArray
     importance: Mapping[str, float]
+
+    def at(self, rows: BoolArray | slice) -> Forecasts:
+        """Return the forecasts at some of the rows."""
+        return replace(self, mean=self.mean[rows], quantiles=self.quantiles[rows])
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,11 @@ class BackTest:
         if len(self.panel) == 1:
             return self
         own = slice(*np.searchsorted(self.rows, self.panel.bounds[place : place + 2]).tolist())
-        cut = {
-            name: replace(one, mean=one.mean[own], quantiles=one.quantiles[own]) for name, one in self.forecasts.items()
-        }
         return replace(
             self,
             panel=Panel.of([self.panel.frames[place]]),
             rows=self.rows[own] - self.panel.bounds[place],
             fold=self.fold[own],
             scored=self.scored[own],
-            forecasts=cut,
+            forecasts={name: one.at(own) for name, one in self.forecasts.items()},
         )

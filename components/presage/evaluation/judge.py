@@ -11,15 +11,12 @@ import numpy as np
 
 from presage.evaluation.backtest import BackTest, FeatureConfig
 from presage.evaluation.caveats import caveats
-from presage.evaluation.conditions import conditions
 from presage.evaluation.judgement import judge_losses
 from presage.evaluation.scorecard import DroppedFeature, Scorecard, SourceSummary
 from presage.evaluation.scores import Scored, contender_card, score, series_scores
 from presage.evaluation.trials import Trial
 from presage.frame import moment
 from presage.spec.job import PredictionJobSpec
-
-__all__ = ["conditions", "judge"]
 
 _DIGITS = 12
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,19 +76,13 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
         )
     dates, first, date = np.unique(panel.date[rows], return_index=True, return_inverse=True)
     outcome, scale = frame.target_level[rows], scales[counted]
-    forecasts: dict[str, Forecasts] = {}
-    losses: dict[str, FloatArray] = {}
-    overflowing: list[str] = []
-    for name, whole in back_test.forecasts.items():
-        mean, quantiles = whole.mean[counted], whole.quantiles[counted]
-        loss = origin_losses(
-            metric, outcome, mean, quantiles=quantiles, probabilities=back_test.probabilities, scale=scale
-        )
-        if whole.baseline or np.isfinite(loss).all():
-            forecasts[name] = Forecasts(name, whole.baseline, mean, quantiles, whole.importance)
-            losses[name] = loss
-        else:
-            overflowing.append(name)
+    probabilities = back_test.probabilities
+    forecasts, losses, overflowing = losses_of(
+        [one.at(counted) for one in back_test.forecasts.values()],
+        lambda one: origin_losses(
+            metric, outcome, one.mean, quantiles=one.quantiles, probabilities=probabilities, scale=scale
+        ),
+    )
     return Scored(
         losses=Losses(
             metric=metric,
@@ -105,11 +99,21 @@ def score(back_test: BackTest, metric: Metric, season: int) -> Scored:
         level=frame.level[rows],
         outcome=outcome,
         scale=scale,
-        probabilities=back_test.probabilities,
+        probabilities=probabilities,
         forecasts=forecasts,
         origin_losses=losses,
-        overflowing=tuple(overflowing),
+        overflowing=overflowing,
     )
+
+
+def losses_of(
+    forecasts: Sequence[Forecasts], loss: Callable[[Forecasts], FloatArray]
+) -> tuple[dict[str, Forecasts], dict[str, FloatArray], tuple[str, ...]]:
+    """Return the contenders that count by name, what each lost, and the candidates whose loss is too large to count."""
+    losses = {one.name: loss(one) for one in forecasts}
+    counting = {one.name: one for one in forecasts if one.baseline or np.isfinite(losses[one.name]).all()}
+    overflowing = tuple(name for name in losses if name not in counting)
+    return counting, {name: losses[name] for name in counting}, overflowing
 
 
 def _scales(back_test: BackTest, season: int) -> FloatArray:

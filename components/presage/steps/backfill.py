@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
 
@@ -29,7 +28,7 @@ from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes
 from presage.steps.ingest import known_bars
-from presage.steps.places import replace_sources
+from presage.steps.places import replace_sources, require_sources
 from presage.steps.progress import Report
 from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep
 from presage.steps.supported import require_forecast
@@ -115,7 +114,7 @@ def backfill(
     """
     require_forecast(job, "backfill")
     job = replace_sources(job, sources)
-    chosen = _chosen(job, names)
+    require_sources(job, names)
     until = now if end is None else min(end, now)
     if start is not None and start >= until:
         raise JobError(
@@ -129,7 +128,7 @@ def backfill(
         reads = [
             begin_read(job, source, lake, request, chunk_bytes=chunk_bytes)
             for source in job.spec.sources
-            if source.name in chosen
+            if source.name in names or not names
         ]
         if len(reads) == len(job.spec.sources):
             require_columns(job.spec, {read.source.name: list(read.columns) for read in reads})
@@ -151,18 +150,6 @@ def backfill(
                 bars = known_bars(job, read.source, lake, kept, now=now) if asked else bars
             filled.append(_filled(name, asked, 0 if held is None else held.rows, kept, bars))
     return Backfill(job=job.metadata.name, namespace=job.metadata.namespace, sources=tuple(filled))
-
-
-def _chosen(job: PredictionJob, names: Sequence[str]) -> frozenset[str]:
-    known = [source.name for source in job.spec.sources]
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise JobError(
-                f"--source {name}: the job has no source of that name.{hint}", f"It has: {', '.join(known)}."
-            )
-    return frozenset(names or known)
 
 
 def _read_on(read: SourceRead, lake: Lake, progress: Report) -> Kept:

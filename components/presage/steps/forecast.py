@@ -14,7 +14,6 @@ from presage.errors import DataError, LakeError
 from presage.evaluation.intervals import IntervalState, issue
 from presage.files import write_atomically
 from presage.frame import SERIES, TIMESTAMP, FloatArray, Frame, Panel, moment
-from presage.lake.tables import Lake
 from presage.models.bundle import SERIES_FOLDER, Bundle, ConformalState, files_of_series
 from presage.models.registry import load
 from presage.report.data import IssuedForecast
@@ -22,8 +21,6 @@ from presage.spec.base import parse_duration, parse_frequency
 from presage.spec.forecast import FORECAST, ForecastStep, ForecastSummary, SeriesForecast
 from presage.spec.job import PredictionJob
 from presage.spec.periods import shift
-from presage.steps.promote import Champion
-from presage.steps.workdir import job_key
 from presage.tasks import single_threaded
 
 
@@ -123,19 +120,6 @@ def forecast_table(forecast: IssuedForecast) -> pl.DataFrame:
     for place, name in enumerate(_names(forecast.probabilities)):
         columns[name] = pl.Series(forecast.quantiles[:, place])
     return pl.DataFrame(columns)
-
-
-def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion: Champion) -> None:
-    """Append a forecast to the lake; issuing it again adds nothing."""
-    lake.append_unique(
-        f"forecasts/{job_key(job)}",
-        table.with_columns(
-            pl.lit(champion.model).alias("model"),
-            pl.lit(champion.run).alias("run"),
-            pl.lit(champion.inputs).alias("inputs"),
-        ),
-        key=(SERIES, "issued_at", "target_time", "model", "inputs"),
-    )
 
 
 def forecast_summary(

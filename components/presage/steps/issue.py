@@ -11,31 +11,31 @@ from pathlib import Path
 from presage.errors import JobError, LakeError
 from presage.files import write_atomically
 from presage.lake.tables import Lake
-from presage.models.bundle import read_bundle
 from presage.report.data import IssuedForecast
 from presage.spec.digest import procedure_digest
 from presage.spec.forecast import ForecastSummary
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
-from presage.steps.forecast import forecast_summary, forecasts_table, keep_forecast, next_forecasts, write_forecast
-from presage.steps.ingest import ingest
-from presage.steps.issue_table import IssuedRows, issue_table
+from presage.steps.bars import JobBars, read_bars
+from presage.steps.forecast import write_forecast
 from presage.steps.outcome import forecast_outcome
-from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.promote import read_champions
+from presage.steps.records import keep_forecast
+from presage.steps.rows import JobRows, read_rows
 from presage.steps.run import run_job
-from presage.steps.select import build_panel
-from presage.steps.sink import sink_results, write_sinks
+from presage.steps.sink import write_sinks
 from presage.steps.workdir import BUNDLE, WorkDirectory
+from presage.tabular.model import read_model
+from presage.tabular.predictions import RowForecast, RowForecastSummary
 
 
 @dataclass(frozen=True)
 class Issued:
-    """The forecast of each series in the forms of the report, of programs and of the platform."""
+    """A forecast in the forms of the report, of programs and of the platform: of each series, or of open rows."""
 
-    forecasts: tuple[IssuedForecast, ...]
-    summary: ForecastSummary
+    forecasts: tuple[IssuedForecast, ...] | RowForecast
+    summary: ForecastSummary | RowForecastSummary
     outcome: RunOutcome
 
 
@@ -48,10 +48,11 @@ def issue_forecast(
     sources: Mapping[str, str],
     out: Path | None,
     progress: Report,
-) -> Issued | IssuedRows:
+) -> Issued:
     """Issue the champion's next forecast: keep it in the lake and beside the bundle, and in a Parquet file if named.
 
-    A job without a champion, or whose procedure has changed since, is run first.
+    A job without a champion, or whose procedure has changed since, is run first; a job over rows then on the source of
+    the job file, for one that is replaced may lack the target.
 
     Args:
         job: The job.
@@ -59,48 +60,42 @@ def issue_forecast(
         workdir: Directory of the lake and the runs.
         now: When the forecast is made, UTC.
         sources: By name, the URIs of sources that are read from another place.
-        out: Parquet file to write, with the columns of `forecasts_table`.
+        out: Parquet file to write, with the columns of `forecasts_table` or of `prediction_table`.
         progress: Told how far the step is.
 
     Raises:
         PresageError: As `run_job`; LakeError where the champion's bundle is damaged; JobError where `out` is a
             directory, StorageError where it cannot be written to.
     """
-    if job.spec.is_tabular:
-        return issue_table(job, base=base, workdir=workdir, now=now, sources=sources, out=out, progress=progress)
     if out is not None and out.is_dir():
         raise JobError(f"cannot write to {out}: it is a directory.", "Give --out the name of a file.")
+    tabular = job.spec.is_tabular
     work = WorkDirectory(workdir)
     champions = read_champions(work.champion(job))
     if champions is None or champions.current.procedure != procedure_digest(job):
-        run_job(job, base=base, workdir=workdir, now=now, sources=sources, workers=None, progress=progress)
+        trained_on = {} if tabular else sources
+        run_job(job, base=base, workdir=workdir, now=now, sources=trained_on, workers=None, progress=progress)
         champions = read_champions(work.champion(job))
     if champions is None:
         raise LakeError("the run left no champion.", "Run the job again.")
     champion = champions.current
-    placed = replace_sources(job, sources)
+    directory = work.run(job, champion.run)
     with work.only_run(job):
         lake = Lake(work.lake.as_uri())
-        ingested = ingest(placed, lake, base=base, now=now)
-        panel = build_panel(placed, ingested.bars).panel
-        directory = work.run(job, champion.run)
-        bundle, files = read_bundle(directory / BUNDLE)
-        forecasts = next_forecasts(panel, bundle, files)
-        table = forecasts_table(forecasts)
-        keep_forecast(lake, job, table, champion)
-        summary = forecast_summary(
-            job,
-            forecasts,
-            run=champion.run,
-            model=champion.model,
-            promoted=champion.promoted,
-            panel=bool(bundle.panel),
-        )
-        write_forecast(directory, summary)
+        data: JobBars | JobRows
+        if tabular:
+            design = read_model(directory / BUNDLE).design if sources else None
+            data = read_rows(job, lake, base=base, now=now, sources=sources, design=design)
+        else:
+            data = read_bars(job, lake, base=base, now=now, sources=sources)
+        forecast = data.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
+        keep_forecast(lake, job, forecast.table, champion)
+        if isinstance(forecast.summary, ForecastSummary):
+            write_forecast(directory, forecast.summary)
         outcome = forecast_outcome(job, work, champion)
-        write_sinks(job, sink_results(job, lake, ingested, panel), base=base)
+        write_sinks(job, data.results, base=base)
     if out is not None:
         written = io.BytesIO()
-        table.write_parquet(written)
+        forecast.table.write_parquet(written)
         write_atomically(out, written.getvalue(), option="--out")
-    return Issued(forecasts=forecasts, summary=summary, outcome=outcome)
+    return Issued(forecasts=forecast.shown, summary=forecast.summary, outcome=outcome)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Generic, TypeVar
+
+import polars as pl
 
 from presage.errors import LakeError
+from presage.evaluation.scorecard import Condition, Scorecard
 from presage.evaluation.trials import Trial, from_rows
+from presage.frame import SERIES
 from presage.lake.manifest import MANIFEST, list_manifests, load_manifest
 from presage.lake.retention import retain
 from presage.lake.tables import Lake, TableVersion
@@ -21,10 +26,67 @@ from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
 from presage.steps.history import RunSummary
 from presage.steps.lock import lock_digest
-from presage.steps.promote import Champions, incumbent, read_champions
+from presage.steps.promote import Champion, Champions, incumbent, read_champions
 from presage.steps.workdir import WorkDirectory, job_key
+from presage.tabular.rows import ROW
+from presage.tasks import Engine
 
 TRIALS = "trials"
+Shown = TypeVar("Shown")
+Summary = TypeVar("Summary")
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run in the making.
+
+    Attributes:
+        names: The job and the run, as every event of the log has them.
+        run: The run's id.
+        made_at: When it is made, UTC.
+        history: What the job tried before.
+        incumbent: The served model's losses, where a candidate is served.
+        engine: What runs the fits.
+        directory: Gets the bundle and what else the run leaves.
+    """
+
+    names: Mapping[str, str]
+    run: str
+    made_at: datetime
+    history: Sequence[Trial]
+    incumbent: Trial | None
+    engine: Engine
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Forecast(Generic[Shown, Summary]):
+    """What a bundle forecasts: for people, as the table that is kept, and for programs."""
+
+    shown: Shown
+    table: pl.DataFrame
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run found, whatever its task.
+
+    Attributes:
+        scorecard: The judgement.
+        conditions: The job's conditions after it.
+        trials: The job's history of what was tried, this run's candidates included.
+        tables: By name, the versions of the lake's tables that the run is made of.
+        forecast: Table of the champion's next forecast.
+        report: Makes the report, given by keyword what every report says of its run.
+    """
+
+    scorecard: Scorecard
+    conditions: tuple[Condition, ...]
+    trials: tuple[Trial, ...]
+    tables: Mapping[str, TableVersion]
+    forecast: pl.DataFrame
+    report: Callable[..., RunReport | TableReport]
 
 
 @dataclass(frozen=True)
@@ -69,6 +131,20 @@ def inputs_digest(job: PredictionJob, data: Mapping[str, str]) -> str:
     parts = [spec_digest(job), str(job.spec.seed), lock_digest()]
     parts += [f"{name} {digest}" for name, digest in sorted(data.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion: Champion) -> None:
+    """Append a forecast, or predictions of rows, to the lake; what a model issued before stays as it was."""
+    name, key = ("predictions", (ROW,)) if job.spec.is_tabular else ("forecasts", (SERIES, "issued_at", "target_time"))
+    lake.append_unique(
+        f"{name}/{job_key(job)}",
+        table.with_columns(
+            pl.lit(champion.model).alias("model"),
+            pl.lit(champion.run).alias("run"),
+            pl.lit(champion.inputs).alias("inputs"),
+        ),
+        key=(*key, "model", "inputs"),
+    )
 
 
 def retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 from presage.evaluation.backtest import BackTest
 from presage.evaluation.contenders import Contender, contenders
@@ -13,6 +10,7 @@ from presage.evaluation.final_fit import final_fit, training_window
 from presage.evaluation.intervals import calibrate_all
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
+from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, merge
 from presage.evaluation.walk_forward import back_test
 from presage.features.config import from_json
@@ -27,12 +25,13 @@ from presage.models.bundle import (
     write_bundle,
 )
 from presage.models.contract import Task
+from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.steps.ingest import Ingested
+from presage.steps.records import NewRun
 from presage.steps.select import Built
 from presage.steps.workdir import BUNDLE, FEATURES
-from presage.tasks import Engine
 
 
 @dataclass(frozen=True)
@@ -50,44 +49,29 @@ class Trained:
     trials: tuple[Trial, ...]
 
 
-def train(
-    job: PredictionJob,
-    built: Built,
-    ingested: Ingested,
-    *,
-    season: int,
-    history: Sequence[Trial],
-    incumbent: Trial | None,
-    engine: Engine,
-    now: datetime,
-    directory: Path,
-) -> Trained:
+def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun) -> Trained:
     """Back-test and judge the job's contenders, and write the champion's bundle.
 
     Args:
         job: The job.
         built: The series of the target.
         ingested: What the sources gave.
-        season: Bars in a season.
-        history: Configurations that the job tried before.
-        incumbent: The served model's losses, where a candidate is served.
-        engine: What runs the fits.
-        now: When the run is made, UTC.
-        directory: The run's directory, which holds the feature config and gets the bundle.
+        new: The run; its directory holds the feature config and gets the bundle.
 
     Raises:
         DataError: There is too little to train or to judge on.
     """
-    config = from_json((directory / FEATURES).read_text())
-    panel = built.panel
-    tested = back_test(panel, job.spec, season=season, engine=engine)
-    target = job.spec.target
+    config = from_json((new.directory / FEATURES).read_text())
+    panel, target = built.panel, job.spec.target
+    weekdays = ingested.bars[target.source].calendar == "Weekdays"
+    season = job.spec.evaluation.season or default_season(parse_frequency(job.spec.frequency), weekdays=weekdays)
+    tested = back_test(panel, job.spec, season=season, engine=new.engine)
     scorecard, trials = judge(
         tested,
         job.spec,
         procedure=procedure_digest(job),
-        history=history,
-        incumbent=incumbent,
+        history=new.history,
+        incumbent=new.incumbent,
         sources=ingested.summaries,
         config=config,
         unit=job.spec.source(target.source).units.get(target.column, ""),
@@ -115,10 +99,12 @@ def train(
         train_end=moment(window.dates[-1]),
         conformal=ConformalState() if many else states[panel.names[0]],
         panel=tuple(BundleSeries(name=name, conformal=states[name]) for name in forecasters) if many else (),
-        created_at=now,
+        created_at=new.made_at,
     )
-    write_bundle(directory / BUNDLE, bundle, share_files([forecaster.dump() for forecaster in forecasters.values()]))
-    return Trained(back_test=tested, scorecard=scorecard, trials=merge(history, trials))
+    write_bundle(
+        new.directory / BUNDLE, bundle, share_files([forecaster.dump() for forecaster in forecasters.values()])
+    )
+    return Trained(back_test=tested, scorecard=scorecard, trials=merge(new.history, trials))
 
 
 def _contender(job: PredictionJob, panel: Panel, name: str, season: int) -> Contender:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from presage.errors import NotSupportedError
+from presage.evaluation.backtest import Forecasts
 from presage.evaluation.dependence import degrees_of_freedom, long_run_variance
 from presage.evaluation.losses import Losses
 from presage.evaluation.metrics import by_date, hits, interval, measure
@@ -20,6 +21,7 @@ from presage.evaluation.scorecard import (
     Metrics,
     ReliabilityBin,
 )
+from presage.evaluation.scores import losses_of
 from presage.frame import FloatArray, IntArray
 from presage.spec.evaluation import CLASSIFICATION_METRICS, Evaluation, Metric, Promotion
 from presage.tabular.metrics import (
@@ -31,7 +33,7 @@ from presage.tabular.metrics import (
     roc_area,
 )
 from presage.tabular.search import row_losses
-from presage.tabular.walk import Predictions, Walk
+from presage.tabular.walk import Walk
 
 _NEIGHBOURS = 1
 """Periods over which the loss of one is part of that of another: none, as rows are predicted from themselves."""
@@ -66,7 +68,7 @@ class ScoredRows:
     outcome: FloatArray
     place: IntArray
     probabilities: FloatArray
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, Forecasts]
     overflowing: tuple[str, ...]
 
     @property
@@ -95,16 +97,10 @@ def score_rows(walked: Walk, metric: Metric) -> ScoredRows:
     period, place = np.unique(walked.period[scored], return_inverse=True)
     fold = np.zeros(len(period), dtype=np.intp)
     fold[place] = walked.fold[scored]
-    predictions: dict[str, Predictions] = {}
-    losses: dict[str, FloatArray] = {}
-    overflowing: list[str] = []
-    for name, whole in walked.predictions.items():
-        own = replace(whole, mean=whole.mean[scored], quantiles=whole.quantiles[scored])
-        loss = by_date(row_losses(metric, outcome, own.mean, own.quantiles, walked.probabilities), place)
-        if own.baseline or np.isfinite(loss).all():
-            predictions[name], losses[name] = own, loss
-        else:
-            overflowing.append(name)
+    predictions, losses, overflowing = losses_of(
+        [one.at(scored) for one in walked.predictions.values()],
+        lambda one: by_date(row_losses(metric, outcome, one.mean, one.quantiles, walked.probabilities), place),
+    )
     return ScoredRows(
         losses=Losses(
             metric=metric,
@@ -119,7 +115,7 @@ def score_rows(walked: Walk, metric: Metric) -> ScoredRows:
         place=place,
         probabilities=walked.probabilities,
         predictions=predictions,
-        overflowing=tuple(overflowing),
+        overflowing=overflowing,
     )
 
 
@@ -161,7 +157,7 @@ def clipped_sentences(scored: ScoredRows) -> tuple[str, ...]:
     )
 
 
-def _metrics(scored: ScoredRows, predictions: Predictions, level: float) -> Metrics:
+def _metrics(scored: ScoredRows, predictions: Forecasts, level: float) -> Metrics:
     found = measure(
         scored.outcome[:, None],
         predictions.mean[:, None],
@@ -187,7 +183,7 @@ def _classification(outcome: FloatArray, probability: FloatArray) -> Classificat
     )
 
 
-def _cover(level: float, scored: ScoredRows, predictions: Predictions, confidence: float) -> Coverage:
+def _cover(level: float, scored: ScoredRows, predictions: Forecasts, confidence: float) -> Coverage:
     """Return what a central interval promised and held over all rows, with a band that allows for dependence.
 
     As `presage.evaluation.coverage.cover` for a series of periods, each with the deviation of its hits from the nominal

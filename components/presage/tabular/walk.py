@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from presage.errors import DataError
+from presage.evaluation.backtest import Forecasts
 from presage.evaluation.contenders import Contender, seed_of
 from presage.evaluation.intervals import quantile_probabilities
+from presage.evaluation.walk import mean_shares
 from presage.features.config import FeatureConfig
 from presage.frame import FloatArray, IntArray, TimeArray
 from presage.models.learners import Fitted, TableTask
@@ -32,25 +35,6 @@ from presage.tasks import Engine, single_threaded
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """One contender's predictions at the rows of a walk.
-
-    Attributes:
-        name: Name of the contender.
-        baseline: Whether it is one of the baselines.
-        mean: (r,) float64; the expected value, or the probability of class 1.
-        quantiles: (r, q) float64; NaN in the fold that only calibrates; (r, 0) for a Classification.
-        importance: Mean share of each feature over the scored folds; empty where there is none.
-    """
-
-    name: str
-    baseline: bool
-    mean: FloatArray
-    quantiles: FloatArray
-    importance: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class Walk:
     """Predictions of all contenders for the same rows.
 
@@ -70,7 +54,7 @@ class Walk:
     fold: IntArray
     period: TimeArray
     probabilities: FloatArray
-    predictions: Mapping[str, Predictions]
+    predictions: Mapping[str, Forecasts]
 
     @property
     def outcome(self) -> FloatArray:
@@ -163,12 +147,13 @@ def walk(observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *,
     predictions = {}
     for place, contender in enumerate(contenders):
         own = fits[place * len(folds) : (place + 1) * len(folds)]
-        predictions[contender.name] = Predictions(
+        shares = [block.importance for block in own[1:]]
+        predictions[contender.name] = Forecasts(
             name=contender.name,
             baseline=contender.baseline,
             mean=np.concatenate([block.mean for block in own]),
             quantiles=_quantiles(settled, folds, [block.mean for block in own], spec),
-            importance=_mean_shares([block.importance for block in own[1:]]),
+            importance=mean_shares(shares, dict.fromkeys(chain.from_iterable(shares))),
         )
     return Walk(
         settled=settled,
@@ -241,10 +226,3 @@ def _quantiles(
         offsets = offsets_of(known[-spec.evaluation.intervals.window :], probabilities)
         parts.append(with_offsets(means[place], offsets, spec.target.minimum))
     return np.concatenate(parts)
-
-
-def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean share of each feature over the folds that have shares, in the order of their first fold."""
-    held = [share for share in shares if share]
-    names = dict.fromkeys(name for share in held for name in share)
-    return {name: sum(share.get(name, 0.0) for share in held) / len(held) for name in names}

@@ -1,12 +1,10 @@
-"""What a job over rows has in the lake: the rows of its source, and the predictions that were issued for them."""
+"""The first step of a job over rows: from its source to the lake, and what is known of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-import polars as pl
 
 from presage.errors import DataError
 from presage.evaluation.scorecard import SourceSummary
@@ -15,14 +13,11 @@ from presage.lake.tables import Lake, TableVersion
 from presage.sources.contract import Request
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
-from presage.steps.promote import Champion
 from presage.steps.reading import raw_table
-from presage.steps.workdir import job_key
 from presage.tabular.design import Design
 from presage.tabular.held import first_published, keep_rows
 from presage.tabular.observations import Observations, observe
-from presage.tabular.predictions import RowForecast, prediction_table
-from presage.tabular.rows import ROW, Kind, kinds_of, read_table
+from presage.tabular.rows import Kind, kinds_of, read_table
 
 
 @dataclass(frozen=True)
@@ -94,16 +89,3 @@ def ingest_rows(
         digest=observations.digest,
     )
     return IngestedRows(version=version, observations=observations, summary=summary)
-
-
-def keep_predictions(lake: Lake, job: PredictionJob, forecast: RowForecast, champion: Champion) -> None:
-    """Append predictions to the lake; those that a model issued for a row before stay as they were."""
-    lake.append_unique(
-        f"predictions/{job_key(job)}",
-        prediction_table(forecast).with_columns(
-            pl.lit(champion.model).alias("model"),
-            pl.lit(champion.run).alias("run"),
-            pl.lit(champion.inputs).alias("inputs"),
-        ),
-        key=(ROW, "model", "inputs"),
-    )

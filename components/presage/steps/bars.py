@@ -1,0 +1,129 @@
+"""A run of task Forecast: how its bars are read, judged and forecast."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from presage.evaluation.conditions import conditions
+from presage.frame import to_table
+from presage.lake.tables import Lake, TableVersion
+from presage.models.bundle import read_bundle
+from presage.report.data import IssuedForecast, Report
+from presage.sinks.tables import Data
+from presage.spec.forecast import ForecastSummary
+from presage.spec.job import PredictionJob
+from presage.steps.forecast import forecast_summary, forecasts_table, next_forecasts, write_forecast
+from presage.steps.ingest import Ingested, ingest
+from presage.steps.places import replace_sources
+from presage.steps.records import Forecast, Judged, NewRun
+from presage.steps.select import Built, build_panel, select_features
+from presage.steps.sink import Results, sink_results
+from presage.steps.train import train
+from presage.steps.workdir import BUNDLE, job_key
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobBars:
+    """The bars of a job's sources, and the series that they make."""
+
+    job: PredictionJob
+    lake: Lake
+    ingested: Ingested
+    built: Built
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """By source's name, the digest of its rows."""
+        return {name: version.digest for name, version in self.ingested.tables.items()}
+
+    @property
+    def results(self) -> Mapping[Data, Callable[[], Results]]:
+        """What gives a sink's data."""
+        return sink_results(self.job, self.lake, self.ingested, self.built.panel)
+
+    def judge(self, new: NewRun) -> Judged:
+        """Select features, train, judge, and forecast with the champion, whose bundle is written.
+
+        Raises:
+            DataError: There is too little to train or to judge on.
+        """
+        for source in self.ingested.summaries:
+            event = {"source": source.name, "bars": source.rows, "digest": source.digest}
+            _LOG.info("source read", extra={**new.names, **event})
+        config = select_features(self.job, self.built.panel, now=new.made_at, directory=new.directory)
+        trained = train(self.job, self.built, self.ingested, new)
+        verdict = trained.scorecard.verdict
+        forecast = self.forecast(new.directory, run=new.run, model=verdict.champion, promoted=verdict.promoted)
+        write_forecast(new.directory, forecast.summary)
+        return Judged(
+            scorecard=trained.scorecard,
+            conditions=conditions(trained.scorecard),
+            trials=trained.trials,
+            tables={**self.ingested.tables, **self._derived()},
+            forecast=forecast.table,
+            report=partial(
+                Report,
+                back_test=trained.back_test,
+                bars=self.ingested.bars[self.job.spec.target.source],
+                forecasts=forecast.shown,
+                config=config,
+            ),
+        )
+
+    def forecast(
+        self, directory: Path, *, run: str, model: str, promoted: bool
+    ) -> Forecast[tuple[IssuedForecast, ...], ForecastSummary]:
+        """Return the next forecast of the bundle in a run's directory.
+
+        Args:
+            directory: The run's directory.
+            run: The run.
+            model: What was fitted.
+            promoted: Whether it is a promoted model.
+
+        Raises:
+            DataError: It has no forecast of any series.
+            LakeError: It is damaged.
+        """
+        bundle, files = read_bundle(directory / BUNDLE)
+        forecasts = next_forecasts(self.built.panel, bundle, files)
+        panel = bool(bundle.panel)
+        return Forecast(
+            shown=forecasts,
+            table=forecasts_table(forecasts),
+            summary=forecast_summary(self.job, forecasts, run=run, model=model, promoted=promoted, panel=panel),
+        )
+
+    def _derived(self) -> dict[str, TableVersion]:
+        """Write the bars and the frames that the run is made of; what they already hold is not written again."""
+        key, bars = job_key(self.job), self.ingested.bars
+        tables = {f"bars/{name}": self.lake.write(f"bars/{key}/{name}", one.rows) for name, one in bars.items()}
+        tables["frame"] = self.lake.write(f"frames/{key}", to_table(self.built.panel))
+        return tables
+
+
+def read_bars(job: PredictionJob, lake: Lake, *, base: Path, now: datetime, sources: Mapping[str, str]) -> JobBars:
+    """Read a job's sources, keep their rows in the lake, and build the series of its target.
+
+    Args:
+        job: The job.
+        lake: The lake.
+        base: Folder that relative paths start from.
+        now: When the rows are got, UTC; rows known later are left out.
+        sources: By name, the URIs of sources that are read from another place.
+
+    Raises:
+        DataError: A source's data cannot be used as declared, or no series can be learnt.
+        JobError: A source that is replaced is not the job's.
+        LakeConflictError: Others kept writing to a table.
+        StorageError: The lake cannot be written to.
+    """
+    ingested = ingest(replace_sources(job, sources), lake, base=base, now=now)
+    return JobBars(job=job, lake=lake, ingested=ingested, built=build_panel(job, ingested.bars))

@@ -1,0 +1,174 @@
+"""A run of task Regression or Classification: how its rows are read, judged and predicted from themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from presage.errors import NotSupportedError
+from presage.evaluation.conditions import conditions
+from presage.evaluation.numbers import count
+from presage.evaluation.scorecard import Condition, Scorecard
+from presage.evaluation.trials import merge
+from presage.features.config import to_json
+from presage.files import write_atomically
+from presage.lake.tables import Lake
+from presage.report.tabular_data import TableReport
+from presage.sinks.tables import Data
+from presage.spec.digest import procedure_digest
+from presage.spec.job import PredictionJob
+from presage.steps.ingest_rows import IngestedRows, ingest_rows
+from presage.steps.places import replace_sources
+from presage.steps.records import Forecast, Judged, NewRun
+from presage.steps.sink import Results
+from presage.steps.workdir import BUNDLE, FEATURES
+from presage.tabular.design import Design, inputs_of
+from presage.tabular.judge import judge_rows, with_features
+from presage.tabular.leakage import require_no_copies
+from presage.tabular.model import read_model, write_model
+from presage.tabular.predictions import (
+    RowForecast,
+    RowForecastSummary,
+    predict_open,
+    prediction_summary,
+    prediction_table,
+)
+from presage.tabular.rows import kinds_of
+from presage.tabular.walk import entrants, fit_final, walk
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobRows:
+    """The rows of a job's source, as they were known at a moment, UTC."""
+
+    job: PredictionJob
+    ingested: IngestedRows
+    known_at: datetime
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """By source's name, the digest of its rows."""
+        return {self.job.spec.target.source: self.ingested.summary.digest}
+
+    @property
+    def results(self) -> Mapping[Data, Callable[[], Results]]:
+        """Nothing: this version writes no results elsewhere."""
+        return {}
+
+    def judge(self, new: NewRun) -> Judged:
+        """Walk forward, judge, and predict open rows with the champion, whose bundle is written.
+
+        Raises:
+            DataError: There is too little to train or to judge on.
+            JobError: A feature is none for rows.
+            LeakageError: A feature tells the target.
+            NotSupportedError: The metric is none for rows.
+        """
+        job, spec, observations = self.job, self.job.spec, self.ingested.observations
+        inputs = inputs_of(spec, kinds_of(observations.table))
+        require_no_copies(observations, inputs)
+        source, version = spec.target.source, self.ingested.version
+        _LOG.info("source read", extra={**new.names, "source": source, "rows": version.rows})
+        walked = walk(observations, inputs, spec, engine=new.engine)
+        scorecard, trials = judge_rows(
+            walked,
+            spec,
+            procedure=procedure_digest(job),
+            history=new.history,
+            incumbent=new.incumbent,
+            sources=(self.ingested.summary,),
+        )
+        champion = next(one for one in entrants(spec) if one.name == scorecard.verdict.champion)
+        final = fit_final(walked, inputs, spec, champion)
+        scorecard = with_features(scorecard, final)
+        write_model(new.directory / BUNDLE, job, final, walked.probabilities, now=new.made_at)
+        write_atomically(new.directory / FEATURES, to_json(final.config))
+        forecast = self._predict(new.directory)
+        return Judged(
+            scorecard=scorecard,
+            conditions=_conditions(scorecard),
+            trials=merge(new.history, trials),
+            tables={source: version},
+            forecast=prediction_table(forecast),
+            report=partial(TableReport, back_test=walked, open_rows=len(forecast), config=final.config),
+        )
+
+    def forecast(
+        self, directory: Path, *, run: str, model: str, promoted: bool
+    ) -> Forecast[RowForecast, RowForecastSummary]:
+        """Return the predictions of open rows by the bundle in a run's directory.
+
+        Args:
+            directory: The run's directory.
+            run: The run.
+            model: What was fitted.
+            promoted: Whether it is a promoted model.
+
+        Raises:
+            DataError: The rows lack a column that the model learnt from.
+            LakeError: The bundle is damaged.
+        """
+        forecast = self._predict(directory)
+        return Forecast(
+            shown=forecast,
+            table=prediction_table(forecast),
+            summary=prediction_summary(
+                forecast,
+                job=self.job.metadata.name,
+                namespace=self.job.metadata.namespace,
+                run=run,
+                model=model,
+                promoted=promoted,
+            ),
+        )
+
+    def _predict(self, directory: Path) -> RowForecast:
+        return predict_open(self.ingested.observations, read_model(directory / BUNDLE), now=self.known_at)
+
+
+def read_rows(
+    job: PredictionJob,
+    lake: Lake,
+    *,
+    base: Path,
+    now: datetime,
+    sources: Mapping[str, str],
+    design: Design | None = None,
+) -> JobRows:
+    """Read a job's source, and keep its rows in the lake.
+
+    The arguments and errors are as of `ingest_rows`; `sources` has by name the URI of one that is read from another
+    place, and a JobError tells of one that is not the job's.
+    """
+    placed = replace_sources(job, sources)
+    return JobRows(job=job, ingested=ingest_rows(placed, lake, base=base, now=now, design=design), known_at=now)
+
+
+def require_one_source(job: PredictionJob) -> None:
+    """Raise NotSupportedError for a job over rows that has other sources than its target's."""
+    others = [source.name for source in job.spec.sources if source.name != job.spec.target.source]
+    if others:
+        raise NotSupportedError(
+            f"spec.sources: task {job.spec.task} predicts a row of {job.spec.target.source!r} from itself, and "
+            f"{others[0]!r} holds other rows.",
+            "Join its columns to the rows, and leave it out.",
+        )
+
+
+def _conditions(scorecard: Scorecard) -> tuple[Condition, ...]:
+    """Return the conditions of a run, in words of rows and periods."""
+    rows = ", ".join(f"{source.name} {count(source.rows)} rows" for source in scorecard.sources)
+    scored = (
+        f"{count(scorecard.rows or 0)} rows of {count(scorecard.evidence.origins)} periods scored by {scorecard.metric}"
+    )
+    messages = {"DataReady": rows, "Evaluated": scored}
+    return tuple(
+        one.model_copy(update={"message": messages[one.type]}) if one.type in messages else one
+        for one in conditions(scorecard)
+    )
