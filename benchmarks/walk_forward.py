@@ -4,9 +4,9 @@
 
 The series are closing prices of S&P 500 stocks, their days renumbered so that no date is missing. Both make the same
 features of them (eight lags and three rolling means), fit the same ridge regression on all series every 20 days, and
-forecast each next day of the newest thousand. The fit is ours for both, so that the forecasts must be equal, to a relative 1e-6: a sum may be
-added up in another order. Ours also fits the baselines that every job is judged against, calibrates intervals at every
-origin, and marks what is scored.
+forecast each next day of the newest thousand. The fit is ours for both, so that the forecasts must be equal, to a
+relative 1e-6: a sum may be added up in another order. Ours also fits the baselines that every job is judged against,
+calibrates intervals at every origin, and marks what is scored.
 
 `whole` is from the rows in memory to all forecasts; `without fits` leaves out the seconds inside the regression's fit.
 Each measurement is a process of its own, the two take turns, and each figure is the median. Exit code 1 if a bound is

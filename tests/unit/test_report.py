@@ -22,13 +22,14 @@ from presage.evaluation.metrics import origin_losses
 from presage.evaluation.scorecard import Reason, Scorecard, SeriesScore
 from presage.frame import Panel
 from presage.report import back_test_charts, chart, facts, forecast_charts, grids, numbers, score_charts, skill_charts
+from presage.report.console import printable
 from presage.report.data import Report
 from presage.report.grid import Column, Grid
 from presage.report.html import render
 from presage.report.markup import Markup, element, json_script, script
 from presage.report.numbers import UNDEFINED
 from presage.report.tables import guarded, predictions_csv
-from presage.report.terminal import print_forecast, print_forecasts, print_report, print_scorecard, printable
+from presage.report.terminal import print_forecast, print_forecasts, print_report, print_scorecard
 from presage.report.write import write_report
 from presage.spec.evaluation import CLASSIFICATION_METRICS, Metric
 

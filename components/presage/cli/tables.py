@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from presage.report.terminal import printable
+from presage.report.console import printable
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], target: Console, *, numbers: int = 0) -> None:

@@ -9,20 +9,18 @@ from rich.text import Text
 
 from presage.evaluation.scorecard import Scorecard
 from presage.report import grids, tabular_grids
+from presage.report.console import heading, paragraph, printable
 from presage.report.data import IssuedForecast, Report
 from presage.report.numbers import count, moment
 from presage.report.tabular_data import TableReport
 from presage.report.tabular_facts import LOSS_NOTE, evidence_sentence, key_numbers, open_sentence
 from presage.report.terminal import (
-    heading,
-    paragraph,
     print_details,
     print_forecasts,
     print_report,
     print_reproduction,
     print_scorecard,
     print_verdict,
-    printable,
     table,
 )
 from presage.tabular.predictions import RowForecast

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from presage.evaluation.scorecard import Scorecard
 from presage.report import grids
+from presage.report.console import INDENT, heading, paragraph, printable
 from presage.report.data import IssuedForecast, JudgedRun, Report
 from presage.report.facts import (
     KeyNumber,
@@ -29,7 +30,6 @@ from presage.report.grid import Column, Grid
 from presage.report.numbers import count, listing, moment
 
 ROWS_SHOWN: Final = 24
-_INDENT: Final = 2
 _GAP: Final = 2
 _FOLDED: Final = 20
 _ENDS: Final = 8
@@ -71,11 +71,6 @@ def print_forecast(forecast: IssuedForecast, console: Console) -> None:
     table(grids.forecast_steps(forecast), console)
 
 
-def printable(text: str) -> str:
-    """Return text in which nothing can steer a terminal: a replacement mark stands for each control character."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
 def print_verdict(scorecard: Scorecard, numbers: Sequence[KeyNumber], console: Console, *, name: str) -> None:
     """Print the verdict and its numbers; `name` says whose it is."""
     style = "bold green" if scorecard.verdict.promoted else "bold yellow"
@@ -87,7 +82,7 @@ def print_verdict(scorecard: Scorecard, numbers: Sequence[KeyNumber], console: C
     for one in numbers:
         parts = ((one.name, ""), (one.value, "bold"), (one.note, "dim"))
         shown.add_row(*(Text(printable(part), style) for part, style in parts))
-    console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
+    console.print(Padding(shown, (0, 0, 0, INDENT), expand=False))
 
 
 def print_details(
@@ -121,7 +116,7 @@ def print_reproduction(run: JudgedRun, console: Console) -> None:
     heading("How to reproduce it", console)
     for key, value in (("run", run.run), ("job", run.digest), ("scorecard", run.scorecard.digest())):
         paragraph(key, console, style="dim")
-        paragraph(value, console, indent=2 * _INDENT)
+        paragraph(value, console, indent=2 * INDENT)
 
 
 def _forecast(scorecard: Scorecard, forecast: IssuedForecast, console: Console) -> None:
@@ -152,19 +147,6 @@ def _best_and_worst(grid: Grid) -> Grid:
     )
 
 
-def heading(title: str, console: Console) -> None:
-    """Print a heading."""
-    console.print()
-    console.print(Text(printable(title), "bold"))
-
-
-def paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
-    """Print a text, wrapped to the width of the console."""
-    for line in Text(printable(text), style).wrap(console, console.width - indent):
-        line.rstrip()
-        console.print(Text(" " * indent) + line)
-
-
 def table(grid: Grid, console: Console, unit: str = "", shown_rows: int = ROWS_SHOWN) -> None:
     """Print the narrow columns of a grid; the unit that many columns share is said once, in the heading.
 
@@ -180,7 +162,7 @@ def table(grid: Grid, console: Console, unit: str = "", shown_rows: int = ROWS_S
     folded = {place for place in shown if _may_fold(grid.columns[place], first=place == shown[0])}
     widths = {place: max(map(cell_len, (*headings[place], *(row[place] for row in rows)))) for place in shown}
     widths |= {place: min(widths[place], _FOLDED) for place in folded}
-    while len(shown) > 2 and sum(widths[place] + _GAP for place in shown) - _GAP > console.width - _INDENT:
+    while len(shown) > 2 and sum(widths[place] + _GAP for place in shown) - _GAP > console.width - INDENT:
         shown.pop()
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     for place in shown:
@@ -192,7 +174,7 @@ def table(grid: Grid, console: Console, unit: str = "", shown_rows: int = ROWS_S
         )
     for place, row in enumerate(rows):
         table.add_row(*(Text(printable(row[cell])) for cell in shown), style="bold" if place == grid.marked else "")
-    console.print(Padding(table, (0, 0, 0, _INDENT), expand=False))
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False))
     if len(grid.rows) > shown_rows:
         paragraph(f"and {count(len(grid.rows) - shown_rows, 'row')} more, in the report", console, style="dim")
 

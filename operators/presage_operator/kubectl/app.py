@@ -17,11 +17,12 @@ from presage import __version__
 from presage.cli.faults import faults_end_the_command
 from presage.cli.output import Output, console, emit, note
 from presage.errors import StopError
+from presage.report.console import printable
 from presage.spec.status import CadenceName, RunSummary
 from presage_operator.kubectl.cluster import Cluster, connect
 from presage_operator.kubectl.job import JobHistory, JobState, PodState
 from presage_operator.kubectl.tables import print_history, print_jobs, print_status
-from presage_operator.kubectl.words import printable, took
+from presage_operator.kubectl.words import took
 from presage_operator.names import FORECAST_REQUESTED_AT, RUN_LABEL, TRAIN_REQUESTED_AT
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")

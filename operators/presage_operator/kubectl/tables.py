@@ -9,11 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from presage.report.console import INDENT, heading, paragraph, printable
 from presage.spec.status import NextRuns, RunSummary
 from presage_operator.kubectl.job import JobHistory, JobList, JobState
-from presage_operator.kubectl.words import UNDEFINED, moment, percent, printable, took
-
-_INDENT = 2
+from presage_operator.kubectl.words import UNDEFINED, moment, percent, took
 
 
 def print_status(job: JobState, console: Console) -> None:
@@ -23,16 +22,16 @@ def print_status(job: JobState, console: Console) -> None:
     word, style = _word(job)
     console.print(Text.assemble((word, style), "  ", (printable(f"{job.namespace}/{job.name}"), "dim")))
     if ready is None:
-        _paragraph("no operator has looked at this job yet; if that lasts, see whether one runs", console)
+        paragraph("no operator has looked at this job yet; if that lasts, see whether one runs", console)
         return
-    _paragraph(ready.message or ready.reason, console, style="bold")
+    paragraph(ready.message or ready.reason, console, style="bold")
     told = {ready.message}
     for other in (stalled if stalled and stalled.status == "True" else None, promoted):
         if other is not None and other.message and other.message not in told:
             told.add(other.message)
-            _paragraph(other.message, console)
+            paragraph(other.message, console)
     if status.observed_generation is not None and status.observed_generation < job.generation:
-        _paragraph("the operator has not taken in the newest change of the spec yet", console, style="yellow")
+        paragraph("the operator has not taken in the newest change of the spec yet", console, style="yellow")
     _numbers(job, console)
     _conditions(job, console)
     _references(job, console)
@@ -63,7 +62,7 @@ def print_history(history: JobHistory, console: Console) -> None:
     runs = history.runs
     console.print(Text("Runs", "bold"))
     if not runs:
-        _paragraph("none yet", console)
+        paragraph("none yet", console)
     rows = [
         (
             run.name,
@@ -78,13 +77,13 @@ def print_history(history: JobHistory, console: Console) -> None:
     _table(("run", "cadence", "trigger", "state", "started, UTC", "took"), rows, console, folded={0})
     troubled = [run for run in runs if run.reason or run.message]
     if troubled:
-        _heading("What went wrong", console)
+        heading("What went wrong", console)
     for run in troubled:
-        _paragraph(run.name, console, style="dim")
-        _paragraph(_trouble(run), console, indent=2 * _INDENT)
-    _heading("Champions", console)
+        paragraph(run.name, console, style="dim")
+        paragraph(_trouble(run), console, indent=2 * INDENT)
+    heading("Champions", console)
     if not history.champions:
-        _paragraph("none yet", console)
+        paragraph("none yet", console)
     served = [(one.model, moment(one.since), one.reason, one.run) for one in history.champions]
     _table(("model", "since, UTC", "reason", "run in the lake"), served, console, folded={0, 2, 3})
 
@@ -124,48 +123,37 @@ def _numbers(job: JobState, console: Console) -> None:
         grid.add_column(style=style, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(printable(part)) for part in row))
-    console.print(Padding(grid, (0, 0, 0, _INDENT), expand=False))
+    console.print(Padding(grid, (0, 0, 0, INDENT), expand=False))
     if status.url is not None:
-        _heading("Where forecasts are served", console)
-        _paragraph(status.url, console)
+        heading("Where forecasts are served", console)
+        paragraph(status.url, console)
 
 
 def _conditions(job: JobState, console: Console) -> None:
-    _heading("Conditions", console)
+    heading("Conditions", console)
     rows = [(one.type, one.status, one.reason, moment(one.last_transition_time)) for one in job.status.conditions]
     _table(("condition", "status", "reason", "since, UTC"), rows, console, folded={2})
     told = [one for one in job.status.conditions if one.message and one.type not in {"Ready", "Promoted"}]
     if told:
-        _heading("In words", console)
+        heading("In words", console)
     for one in told:
-        _paragraph(f"{one.type}: {one.message}", console)
+        paragraph(f"{one.type}: {one.message}", console)
 
 
 def _references(job: JobState, console: Console) -> None:
     card = job.status.scorecard
     if card is None:
         return
-    _heading("How to reproduce it", console)
+    heading("How to reproduce it", console)
     for key, value in (("run", card.run), ("data", card.data), ("scorecard", card.digest)):
         if value is not None:
-            _paragraph(key, console, style="dim")
-            _paragraph(value, console, indent=2 * _INDENT)
+            paragraph(key, console, style="dim")
+            paragraph(value, console, indent=2 * INDENT)
 
 
 def _trouble(run: RunSummary) -> str:
     attempt = f" (attempt {run.attempt})" if run.attempt > 1 else ""
     return ": ".join(part for part in (run.reason, run.message) if part) + attempt
-
-
-def _heading(title: str, console: Console) -> None:
-    console.print()
-    console.print(Text(printable(title), "bold"))
-
-
-def _paragraph(text: str, console: Console, *, style: str = "", indent: int = _INDENT) -> None:
-    for line in Text(printable(text), style).wrap(console, console.width - indent):
-        line.rstrip()
-        console.print(Text(" " * indent) + line)
 
 
 def _table(
@@ -175,7 +163,7 @@ def _table(
     *,
     folded: set[int],
     right: set[int] = frozenset(),  # type: ignore[assignment]  # read only
-    indent: int = _INDENT,
+    indent: int = INDENT,
 ) -> None:
     """Print rows without frames; only the folded columns may be broken into lines."""
     shown = [[Text(printable(cell)) for cell in row] for row in rows]

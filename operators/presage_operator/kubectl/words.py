@@ -7,11 +7,6 @@ from datetime import UTC, datetime, timedelta
 UNDEFINED = "\N{EN DASH}"
 
 
-def printable(text: str) -> str:
-    """Return text in which nothing can steer a terminal: a replacement mark stands for each control character."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
 def percent(share: float | None) -> str:
     """Return a share as percent, such as 6.9 %; an en dash for None."""
     return UNDEFINED if share is None else f"{100 * share:.1f} %".replace("-0.0 ", "0.0 ")
