@@ -16,4 +16,5 @@ def zeros(count: int, dtype: np.dtype[Number]) -> NDArray[Number]:
 
     numpy's own arrays ask for huge pages, and the kernel may move half of the memory to make room for one.
     """
-    return np.frombuffer(mmap.mmap(-1, max(1, count * dtype.itemsize)), dtype=dtype, count=count)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return np.frombuffer(mmap.mmap(-1, max(1, count * dtype.itemsize), flags=flags), dtype=dtype, count=count)

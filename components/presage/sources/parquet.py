@@ -43,7 +43,7 @@ def read_parquet(opened: Callable[[], pa.NativeFile], *, repeated: str | None) -
                 if table.num_rows != sizes[group]:
                     raise ValueError(f"row group {group} has {table.num_rows} of {sizes[group]} rows")
                 for column, found in zip(columns, table.columns, strict=True):
-                    column.put(group, int(starts[group]), found)
+                    column.put(group, int(starts[group]), pl.Series(pl.from_arrow(found, rechunk=False)))
 
     with ThreadPoolExecutor(readers) as threads:
         list(threads.map(read, range(readers)))
@@ -58,14 +58,12 @@ class _Numbers:
         self._missing = zeros(rows, np.dtype(np.bool_))
         self._some_missing = False
 
-    def put(self, group: int, start: int, found: pa.ChunkedArray) -> None:  # noqa: ARG002  # as _Parts
-        for chunk in found.chunks:
-            stop = start + len(chunk)
-            if chunk.null_count:
-                self._missing[start:stop] = chunk.is_null().to_numpy(zero_copy_only=False)
-                self._some_missing = True
-            self._values[start:stop] = chunk.fill_null(0).to_numpy()
-            start = stop
+    def put(self, group: int, start: int, found: pl.Series) -> None:  # noqa: ARG002  # as _Parts
+        stop = start + len(found)
+        if found.has_nulls():
+            self._missing[start:stop] = found.is_null().to_numpy()
+            self._some_missing = True
+        self._values[start:stop] = found.fill_null(0).to_numpy()
 
     def series(self) -> pl.Series:
         values = pl.Series(self._values)
@@ -78,21 +76,19 @@ class _Parts:
     def __init__(self, groups: int, empty: pl.Series) -> None:
         self._parts = [empty] * groups or [empty]
 
-    def put(self, group: int, start: int, found: pa.ChunkedArray) -> None:  # noqa: ARG002  # as _Numbers
-        part = pl.Series(pl.from_arrow(found, rechunk=False))
+    def put(self, group: int, start: int, found: pl.Series) -> None:  # noqa: ARG002  # as _Numbers
         # A copy, as the memory of Arrow is not to be held on to.
-        self._parts[group] = pl.concat([part, part.clear()], rechunk=True)
+        self._parts[group] = pl.concat([found, found.clear()], rechunk=True)
 
     def series(self) -> pl.Series:
         return pl.concat(self._parts, rechunk=True)
 
 
 def _column(field: pa.Field, rows: int, groups: int) -> _Numbers | _Parts:
-    kind = field.type
-    if pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
-        return _Numbers(rows, np.dtype(kind.to_pandas_dtype()))
-    empty = pl.from_arrow(pa.chunked_array([], kind))
-    return _Parts(groups, pl.Series(empty))
+    empty = pl.Series(pl.from_arrow(pa.chunked_array([], field.type)))
+    if empty.dtype.is_integer() or empty.dtype in (pl.Float32, pl.Float64):
+        return _Numbers(rows, empty.to_numpy().dtype)
+    return _Parts(groups, empty)
 
 
 def _is_text(kind: pa.DataType) -> bool:
