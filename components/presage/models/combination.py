@@ -6,7 +6,7 @@ pp. 54-74 (M4), and Smith & Wallis, Oxford Bulletin of Economics and Statistics 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,7 +17,6 @@ from presage.errors import NotSupportedError
 from presage.frame import FloatArray, Frame, IntArray, TimeArray
 from presage.models.contract import Forecaster
 from presage.models.outcomes import LEAST_ROWS
-from presage.models.registry import load as load_member
 from presage.models.state import STATE, State, read_name, read_state, unreadable
 from presage.spec.models import ModelName
 
@@ -144,8 +143,14 @@ def weigh(forecasts: Mapping[str, FloatArray], outcome: FloatArray, origin: Time
     return dict(zip(forecasts, np.column_stack(columns), strict=True))
 
 
-def load(name: ModelName, files: Mapping[str, bytes]) -> Combination:
-    """Return the combination that `dump` wrote; raises LakeError for files that are none of its own."""
+def load(
+    name: ModelName, files: Mapping[str, bytes], load_member: Callable[[ModelName, Mapping[str, bytes]], Forecaster]
+) -> Combination:
+    """Return the combination that `dump` wrote, whose members `load_member` loads by name.
+
+    Raises:
+        LakeError: The files are none of its own.
+    """
     state = read_state(files, CombinationState)
     if state.name != name:
         raise unreadable(f"they are those of {state.name}, not of {name}")

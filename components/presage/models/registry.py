@@ -12,6 +12,7 @@ import numpy as np
 from presage.errors import NotSupportedError
 from presage.frame import FloatArray
 from presage.models import baselines as baseline_forecasters
+from presage.models.combination import load as load_combination
 from presage.models.contract import Forecaster, Task, Trainer
 from presage.models.direct import DirectTrainer, Estimator
 from presage.models.libraries import library
@@ -97,8 +98,7 @@ def load(name: ModelName, files: Mapping[str, bytes]) -> Forecaster:
         MissingExtraError: The library behind it is not installed.
     """
     if name in COMBINATION_NAMES:
-        loaded: Forecaster = import_module("presage.models.combination").load(name, files)
-        return loaded
+        return load_combination(name, files, load)
     return trainer(Model(name=name)).load(files)
 
 
