@@ -25,6 +25,7 @@ from functools import reduce
 from operator import or_
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import polars as pl
 
 from presage.errors import DataError
@@ -142,8 +143,10 @@ def _judge(source: Source, table: Table, period: Frequency) -> _Judged:
     def where(row: int) -> str:
         return table.where(present.arg_true()[row])
 
-    labels = _read_labels(source, data, time, series_column(source, table), where)
-    faults = [] if plainly_sound(numbers) else number_faults(numbers)
+    with ThreadPoolExecutor(1) as beside:
+        sound = beside.submit(plainly_sound, numbers)
+        labels = _read_labels(source, data, time, series_column(source, table), where)
+        faults = [] if sound.result() else number_faults(numbers)
     dropped = rows_to_drop([*faults, *labels.faults], source, where)
     moments = labels.time.moments
     starts = _starts(labels.time, period, source)
@@ -178,7 +181,15 @@ def _arrange(columns: dict[str, pl.Series], places: pl.Series, period: Frequency
 
 def _sorted_names(series: pl.Series) -> pl.Series:
     """Return names as categories in the order of their letters."""
-    return series.cast(pl.Enum(series.unique().drop_nulls().cast(pl.String).sort()))
+    known = series.unique().drop_nulls()
+    names = pl.Enum(known.cast(pl.String).sort())
+    if series.dtype != pl.Categorical or known.is_empty() or series.has_nulls():
+        return series.cast(names)
+    # A cast reads the name of each row, and they are few: what each number becomes is looked up.
+    number = known.to_physical().to_numpy()
+    ranks = np.zeros(number.max() + 1, dtype=np.uint32)
+    ranks[number] = known.cast(pl.String).cast(names).to_physical().to_numpy()
+    return pl.Series(series.name, ranks).gather(series.to_physical()).cat.to(names)
 
 
 def _names(categories: pl.Series) -> pl.Series:
