@@ -187,8 +187,9 @@ def _sorted_names(series: pl.Series) -> pl.Series:
         return series.cast(names)
     # A cast reads the name of each row, and they are few: what each number becomes is looked up.
     number = known.to_physical().to_numpy()
-    ranks = np.zeros(number.max() + 1, dtype=np.uint32)
-    ranks[number] = known.cast(pl.String).cast(names).to_physical().to_numpy()
+    rank = known.cast(pl.String).cast(names).to_physical().to_numpy()
+    ranks = np.zeros(number.max() + 1, dtype=rank.dtype)
+    ranks[number] = rank
     return pl.Series(series.name, ranks).gather(series.to_physical()).cat.to(names)
 
 
