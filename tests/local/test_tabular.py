@@ -13,9 +13,11 @@ from commands import EXAMPLES
 from presage.errors import DataError, LeakageError, NotSupportedError
 from presage.spec.job import PredictionJob
 from presage.spec.load import load_job
+from presage.steps.backtest import run_backtest
 from presage.steps.issue import issue_forecast
 from presage.steps.records import DoneRun
 from presage.steps.run import run_job
+from presage.steps.verify import verify
 from presage.tabular.predictions import RowForecastSummary
 
 NOW = datetime(2017, 2, 1, tzinfo=UTC)
@@ -159,6 +161,34 @@ def test_a_repeat_finds_the_same_and_a_refit_is_judged_against_the_incumbent(tri
     assert before.summary.scorecard.verdict.reason == "BetterThanBaseline"
     assert first.summary.scorecard.verdict.message.startswith("the refit's LogLoss")
     assert first.summary.scorecard.tried == 1
+
+
+def test_trips_that_ended_a_month_ago_are_all_that_verify_finds_wrong(fare: Ran) -> None:
+    done = verify(fare.job, workdir=fare.workdir, now=NOW)
+    assert done.verdict == "NOT READY: data trips"
+    assert {check.state for check in done.checks if check.name in {"run", "tables", "schemas", "gate", "quality"}} == {
+        "pass"
+    }
+
+
+def test_a_past_year_is_judged_by_itself(trips: Path, tmp_path: Path) -> None:
+    found = run_backtest(
+        quick("chicago-taxi-fare"),
+        base=EXAMPLES,
+        workdir=tmp_path,
+        now=NOW,
+        sources={"trips": str(trips)},
+        workers=1,
+        start=datetime(2015, 1, 1, tzinfo=UTC),
+        end=datetime(2015, 12, 31, tzinfo=UTC),
+        progress=quiet,
+    )
+    times = pl.read_csv(trips, columns=["trip_start_timestamp"])["trip_start_timestamp"]
+    year = [int(datetime(one, 1, 1, tzinfo=UTC).timestamp()) for one in (2015, 2016)]
+    assert found.scorecard.rows == int(times.is_between(*year, closed="left").sum())
+    champion = found.scorecard.contender("xgboost")
+    assert champion.skill is not None
+    assert champion.skill > 0.4
 
 
 def test_the_tip_cannot_be_told_by_itself(trips: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def report_of(task: str) -> TableReport:
     walked = walk(seen, inputs, spec, engine=LocalEngine(1))
     card, _ = judge_rows(walked, spec, procedure="p", history=(), incumbent=None, sources=())
     final = fit_final(walked, inputs, spec, entrants(spec)[1])
-    card = with_features(card, final)
+    card = with_features(card, final.config)
     return TableReport(
         job="trips",
         namespace="default",
@@ -91,6 +91,9 @@ def test_the_page_says_what_pins_the_run_and_runs_no_script_but_its_own(tmp_path
     for pin in (report.run, report.digest, report.scorecard.digest()):
         assert f"<code>{pin}</code>" in page
     assert "The same job, data, seed and lock" in " ".join(page.split())
+    for name in ("scorecard.json", "predictions.csv"):
+        assert f'<a href="{name}">{name}</a>' in page
+        assert (tmp_path / name).is_file()
 
 
 def test_predictions_are_beside_what_came(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from table_case import NOW, START, make_spec, make_table, observations
 
 from presage.engine import LocalEngine
 from presage.errors import DataError, LakeError, NotSupportedError
+from presage.evaluation.folds import Period
 from presage.evaluation.scorecard import Scorecard
 from presage.evaluation.trials import merge
 from presage.spec.job import PredictionJob, PredictionJobSpec
@@ -84,6 +85,44 @@ def test_too_few_rows_are_refused_with_what_is_needed(days: int, parts: dict[str
     spec = make_spec(**parts)
     with pytest.raises(DataError, match=sentence):
         make_row_folds(observations(make_table(1, signal=1.0, days=days), spec).settled, spec)
+
+
+@pytest.mark.parametrize(("evaluation", "blocks"), [
+    ({"folds": 3}, [40, 40, 40]),
+    ({"folds": 3, "testSize": 50}, [48, 52, 20]),
+    ({"folds": 3, "window": "Rolling", "trainSize": 100, "embargo": 4}, [40, 40, 40]),
+])  # fmt: skip
+def test_a_span_of_time_is_divided_into_whole_periods_that_start_in_it(
+    evaluation: dict[str, object], blocks: list[int]
+) -> None:
+    spec = make_spec(evaluation=evaluation, source={"availability": {"lag": "2d"}})
+    settled = observations(make_table(1, signal=1.0), spec).settled
+    # The first day has begun at noon, so that it is not of the span; the last one is, whole.
+    span = Period(np.datetime64("2020-03-31T12:00", "us"), np.datetime64("2020-04-30T00:00", "us"))
+    folds = make_row_folds(settled, spec, span)
+    assert str(settled.time[folds[1].test_start])[:16] == "2020-04-01T08:00"
+    assert str(settled.time[folds[-1].test_stop - 1])[:16] == "2020-04-30T11:00"
+    assert [fold.test_stop - fold.test_start for fold in folds[1:]] == blocks
+    assert folds[0].test_stop == folds[1].test_start
+    assert folds[0].test_stop - folds[0].test_start >= 20
+    periods = periods_of(settled.time, spec)
+    for before, fold in pairwise(folds):
+        assert before.test_stop == fold.test_start
+        assert periods[fold.test_start - 1] < periods[fold.test_start]
+        assert settled.known_at[fold.training].max() <= fold.cutoff < settled.time[fold.test_start]
+        assert settled.time[fold.training].max() <= fold.cutoff - np.timedelta64(2, "D")
+
+
+@pytest.mark.parametrize(("start", "end", "sentence"), [
+    ("2020-01-03", "2020-03-01", "there are 8 rows with a known outcome before 2020-01-03T00:00:00, and 88 are needed"),
+    ("2025-04-01", "2025-05-01", "there are 0 rows with a known outcome, and 3 folds are asked for"),
+    ("2020-06-01", "2020-06-02", "in whole periods of 1d"),
+])  # fmt: skip
+def test_a_span_without_enough_before_or_in_it_is_refused(start: str, end: str, sentence: str) -> None:
+    spec = make_spec(evaluation={"folds": 3})
+    settled = observations(make_table(1, signal=1.0), spec).settled
+    with pytest.raises(DataError, match=sentence):
+        make_row_folds(settled, spec, Period(np.datetime64(start, "us"), np.datetime64(end, "us")))
 
 
 def test_what_comes_later_changes_no_earlier_prediction() -> None:
@@ -280,7 +319,7 @@ def test_a_bundle_predicts_open_rows_as_the_fit_that_wrote_it(spec: PredictionJo
         assert (table["q0.05"] <= table["q0.95"]).all()
     else:
         assert table["probability"].is_between(0, 1).all()
-    assert with_features(judge(walked, spec), final).features == final.config.kept
+    assert with_features(judge(walked, spec), final.config).features == final.config.kept
 
 
 def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:

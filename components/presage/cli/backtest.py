@@ -37,11 +37,11 @@ def backtest(  # noqa: PLR0917  # its arguments are options
     workers: Workers = None,
     output: Form = Output.table,
 ) -> None:
-    """Judge a job on any past period: training before it, forecasts in it; nothing is kept or served."""
+    """Judge a job on any past period: training before it, forecasts or predictions in it; nothing is kept or served."""
     sources = parse_pairs(source or [], "--source")
     with faults_end_the_command(_INTERRUPTED):
         job = load_job(file)
-        from presage.report.terminal import print_scorecard  # noqa: PLC0415  # loaded only when it is called
+        from presage.report.tabular_terminal import show_scorecard  # noqa: PLC0415  # loaded only when it is called
         from presage.steps.backtest import run_backtest  # noqa: PLC0415  # as above
         from presage.steps.mirror import work_in  # noqa: PLC0415  # as above
 
@@ -59,6 +59,6 @@ def backtest(  # noqa: PLR0917  # its arguments are options
                 progress=progress,
             )
         if output is Output.table:
-            print_scorecard(found.scorecard, console(), name=f"{job.metadata.name}, {start:%Y-%m-%d} to {end:%Y-%m-%d}")
+            show_scorecard(found.scorecard, console(), name=f"{job.metadata.name}, {start:%Y-%m-%d} to {end:%Y-%m-%d}")
         else:
             emit(found, output)

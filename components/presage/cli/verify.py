@@ -46,6 +46,6 @@ def _print(done: Verification) -> None:
     from presage.cli.tables import print_table  # noqa: PLC0415  # loaded only when it is needed
 
     target = console()
-    rows = [(check.state, check.name, f"{check.message}. {check.remedy}".strip()) for check in done.checks]
+    rows = [(one.state, one.name, f"{one.message.removesuffix('.')}. {one.remedy}".strip()) for one in done.checks]
     print_table(("State", "Check", "Found"), rows, target)
     target.print(f"\n{done.verdict}", markup=False, style="bold green" if done.ready else "bold red")

@@ -6,7 +6,7 @@ from presage.evaluation.scorecard import Scorecard
 from presage.report import back_test_charts, forecast_charts, grids, score_charts, sections, skill_charts
 from presage.report.data import Report
 from presage.report.facts import evidence_sentence, forecast_sentence, key_numbers, shown_interval, watched
-from presage.report.markup import Markup, element
+from presage.report.markup import Markup
 from presage.report.numbers import count
 from presage.report.page import page
 from presage.report.parts import card, figure, note, pair, section, typeset
@@ -34,14 +34,7 @@ def render(report: Report) -> str:
         _series(scorecard),
         _sources(report),
         sections.caveats(scorecard),
-        sections.reproduction(
-            report,
-            " Beside this page: ",
-            element("a", "scorecard.json", href="scorecard.json"),
-            " and ",
-            element("a", "predictions.csv", href="predictions.csv"),
-            ".",
-        ),
+        sections.reproduction(report),
     )
 
 

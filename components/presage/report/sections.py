@@ -9,7 +9,7 @@ from presage.report import grids
 from presage.report.data import JudgedRun
 from presage.report.facts import KeyNumber, headline, outcome, reason
 from presage.report.grid import Grid
-from presage.report.markup import Child, Markup, element, joined
+from presage.report.markup import Markup, element, joined
 from presage.report.numbers import count, moment
 from presage.report.parts import card, note, section, typeset
 
@@ -78,8 +78,8 @@ def caveats(scorecard: Scorecard) -> Markup:
     return section("Caveats", element("ul", *(element("li", caveat) for caveat in scorecard.caveats), class_="caveats"))
 
 
-def reproduction(run: JudgedRun, *beside: Child) -> Markup:
-    """Return what pins the run, and the job's conditions; `beside` are words on the files beside the page."""
+def reproduction(run: JudgedRun) -> Markup:
+    """Return what pins the run, the files beside the page, and the job's conditions."""
     facts = [
         ("Run", run.run),
         ("Made at", f"{moment(run.created_at)} UTC"),
@@ -90,7 +90,13 @@ def reproduction(run: JudgedRun, *beside: Child) -> Markup:
     parts = [part for name, value in facts for part in (element("dt", name), element("dd", element("code", value)))]
     return section(
         "How to reproduce it",
-        note("The same job, data, seed and lock give the same scorecard digest.", *beside),
+        note(
+            "The same job, data, seed and lock give the same scorecard digest. Beside this page: ",
+            element("a", "scorecard.json", href="scorecard.json"),
+            " and ",
+            element("a", "predictions.csv", href="predictions.csv"),
+            ".",
+        ),
         element("div", element("dl", *parts, class_="facts"), class_="card"),
         card(grids.conditions(run.conditions)) if run.conditions else None,
     )

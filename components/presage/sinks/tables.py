@@ -11,14 +11,18 @@ import polars as pl
 from presage.errors import DataError
 from presage.frame import INGESTED_AT, KEY, KNOWN_AT, SERIES, TIME
 
-Data = Literal["raw", "bars", "frames", "forecasts"]
+Data = Literal["raw", "bars", "frames", "forecasts", "rows", "predictions"]
+"""What a table holds; the last two are the raw rows and the forecasts of a job that predicts rows from themselves."""
 
 _KEYS: dict[Data, tuple[str, ...]] = {
     "raw": KEY,
     "bars": KEY,
     "frames": (SERIES, TIME),
     "forecasts": (SERIES, "issued_at", "target_time", "model"),
+    "rows": ("row",),
+    "predictions": ("row", "issued_at", "model"),
 }
+_ISSUED = frozenset({"forecasts", "predictions"})
 _RUN = "run"
 _LEVEL = "level"
 
@@ -47,7 +51,7 @@ class SinkTable:
 def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
     """Return results under their own columns.
 
-    Of forecasts with the same key, that of the newest run is kept.
+    Of forecasts or predictions with the same key, that of the newest run is kept.
 
     Args:
         name: The table's name.
@@ -58,7 +62,7 @@ def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
         DataError: A number is infinite.
     """
     rows = pl.concat(parts, how="diagonal_relaxed")
-    order = [_RUN] if data == "forecasts" and _RUN in rows.columns else []
+    order = [_RUN] if data in _ISSUED and _RUN in rows.columns else []
     return SinkTable(
         name,
         _clean(name, rows, _KEYS[data], order),

@@ -20,12 +20,20 @@ from presage.lake.tables import Lake
 from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
-from presage.steps.ingest import ingest
+from presage.steps.ingest import Ingested, ingest
+from presage.steps.ingest_rows import IngestedRows, ingest_rows
 from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.select import build_panel
-from presage.steps.supported import require_forecast, require_supported
+from presage.steps.supported import require_supported
 from presage.steps.workdir import WorkDirectory
+from presage.tabular.design import inputs_of
+from presage.tabular.folds import periods_of
+from presage.tabular.judge import judge_rows, with_features
+from presage.tabular.leakage import require_no_copies
+from presage.tabular.rows import kinds_of
+from presage.tabular.walk import walk
+from presage.tasks import Engine
 
 
 class PastScore(BaseModel):
@@ -57,7 +65,7 @@ def run_backtest(
     end: datetime,
     progress: Report,
 ) -> PastScore:
-    """Judge a job on the forecast origins of a past period; each fold trains on what was known before it.
+    """Judge a job on the forecast origins, or the rows, of a past period; each fold trains on what was known before it.
 
     The sources' rows go to the lake, as in every run. Nothing is promoted or served, and no trial is counted: who looks
     at many periods until one pleases has found nothing.
@@ -69,35 +77,53 @@ def run_backtest(
         now: When it is made, UTC; rows known later are left out.
         sources: By name, the URIs of sources that are read from another place.
         workers: Tasks at a time; None for what the job's engine says.
-        start: First moment of the period, UTC: a bar that starts then is its first origin.
+        start: First moment of the period, UTC: a bar that starts then is its first origin. Of rows those count whose
+            own period, of the job's frequency, starts in it.
         end: Last moment of the period, UTC.
         progress: Told how far it is.
 
     Raises:
         DataError: A source's data cannot be used as declared, or there is too little before the period or in it.
-        JobError: The period ends before it starts, or a source that is replaced is not the job's.
+        JobError: The period ends before it starts, a source that is replaced is not the job's, or a feature is none for
+            rows.
+        LeakageError: A feature of rows tells the target.
         NotSupportedError: The job asks for what this version cannot do.
         LakeConflictError: A run of the job is going on.
         StorageError: The work directory cannot be written to.
     """
     if end < start:
         raise JobError(f"the period ends at {end:%Y-%m-%d}, before its start at {start:%Y-%m-%d}.", "Swap the two.")
-    require_forecast(job, "backtest")
     require_supported(job)
-    spec, work = job.spec, WorkDirectory(workdir)
-    settings = spec.engine if workers is None else spec.engine.model_copy(update={"workers": workers})
+    work, tabular = WorkDirectory(workdir), job.spec.is_tabular
+    settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
 
     def fitted(done: int, total: int) -> None:
-        progress("fitting and forecasting", done, total)
+        progress("fitting and predicting" if tabular else "fitting and forecasting", done, total)
 
+    period = Period(_moment(start), _moment(end))
     with work.only_run(job), engine_for(settings, fitted) as engine:
-        ingested = ingest(replace_sources(job, sources), Lake(work.lake.as_uri()), base=base, now=now)
-        built = build_panel(job, ingested.bars)
-        calendar = ingested.bars[spec.target.source].calendar
-        season = spec.evaluation.season or default_season(
-            parse_frequency(spec.frequency), weekdays=calendar == "Weekdays"
-        )
-        tested = back_test(built.panel, spec, season=season, engine=engine, period=Period(_moment(start), _moment(end)))
+        lake, placed = Lake(work.lake.as_uri()), replace_sources(job, sources)
+        if tabular:
+            scorecard = _judge_rows(job, ingest_rows(placed, lake, base=base, now=now), engine, period)
+        else:
+            scorecard = _judge_bars(job, ingest(placed, lake, base=base, now=now), engine, period)
+    return PastScore(
+        job=job.metadata.name,
+        namespace=job.metadata.namespace,
+        digest=scorecard.digest(),
+        spec_digest=spec_digest(job),
+        start=start,
+        end=end,
+        scorecard=scorecard,
+    )
+
+
+def _judge_bars(job: PredictionJob, ingested: Ingested, engine: Engine, period: Period) -> Scorecard:
+    spec = job.spec
+    built = build_panel(job, ingested.bars)
+    calendar = ingested.bars[spec.target.source].calendar
+    season = spec.evaluation.season or default_season(parse_frequency(spec.frequency), weekdays=calendar == "Weekdays")
+    tested = back_test(built.panel, spec, season=season, engine=engine, period=period)
     scorecard, _ = judge(
         tested,
         spec,
@@ -110,15 +136,26 @@ def run_backtest(
         season=season,
         left_out=built.left_out,
     )
-    return PastScore(
-        job=job.metadata.name,
-        namespace=job.metadata.namespace,
-        digest=scorecard.digest(),
-        spec_digest=spec_digest(job),
-        start=start,
-        end=end,
-        scorecard=scorecard,
+    return scorecard
+
+
+def _judge_rows(job: PredictionJob, ingested: IngestedRows, engine: Engine, period: Period) -> Scorecard:
+    """Judge a job on the rows of a period, with none behind it: neither features nor the check for copies see later."""
+    spec = job.spec
+    inputs = inputs_of(spec, kinds_of(ingested.observations.table))
+    begun = periods_of(ingested.observations.time, spec) <= period.end
+    observations = ingested.observations.take(np.flatnonzero(begun))
+    require_no_copies(observations, inputs)
+    tested = walk(observations, inputs, spec, engine=engine, period=period)
+    scorecard, _ = judge_rows(
+        tested,
+        spec,
+        procedure=procedure_digest(job),
+        history=(),
+        incumbent=None,
+        sources=(ingested.summary,),
     )
+    return with_features(scorecard, tested.config)
 
 
 def _moment(time: datetime) -> np.datetime64:

@@ -27,7 +27,7 @@ from presage.spec.outcome import RunOutcome
 from presage.steps.history import RunSummary
 from presage.steps.lock import lock_digest
 from presage.steps.promote import Champion, Champions, incumbent, read_champions
-from presage.steps.workdir import WorkDirectory, job_key
+from presage.steps.workdir import WorkDirectory, issued_table, job_key
 from presage.tabular.rows import ROW
 from presage.tasks import Engine
 
@@ -135,15 +135,14 @@ def inputs_digest(job: PredictionJob, data: Mapping[str, str]) -> str:
 
 def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion: Champion) -> None:
     """Append a forecast, or predictions of rows, to the lake; what a model issued before stays as it was."""
-    name, key = ("predictions", (ROW,)) if job.spec.is_tabular else ("forecasts", (SERIES, "issued_at", "target_time"))
     lake.append_unique(
-        f"{name}/{job_key(job)}",
+        issued_table(job),
         table.with_columns(
             pl.lit(champion.model).alias("model"),
             pl.lit(champion.run).alias("run"),
             pl.lit(champion.inputs).alias("inputs"),
         ),
-        key=(*key, "model", "inputs"),
+        key=(*((ROW,) if job.spec.is_tabular else (SERIES, "issued_at", "target_time")), "model", "inputs"),
     )
 
 

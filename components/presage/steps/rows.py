@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from presage.errors import NotSupportedError
 from presage.evaluation.conditions import conditions
 from presage.evaluation.numbers import count
 from presage.evaluation.scorecard import Condition, Scorecard
@@ -25,8 +24,9 @@ from presage.steps.ingest_rows import IngestedRows, ingest_rows
 from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.sink import Results
-from presage.steps.workdir import BUNDLE, FEATURES
+from presage.steps.workdir import BUNDLE, FEATURES, issued_table
 from presage.tabular.design import Design, inputs_of
+from presage.tabular.held import first_published
 from presage.tabular.judge import judge_rows, with_features
 from presage.tabular.leakage import require_no_copies
 from presage.tabular.model import read_model, write_model
@@ -48,6 +48,7 @@ class JobRows:
     """The rows of a job's source, as they were known at a moment, UTC."""
 
     job: PredictionJob
+    lake: Lake
     ingested: IngestedRows
     known_at: datetime
 
@@ -58,8 +59,17 @@ class JobRows:
 
     @property
     def results(self) -> Mapping[Data, Callable[[], Results]]:
-        """Nothing: this version writes no results elsewhere."""
-        return {}
+        """What gives a sink's data: the rows, each once with its first outcome, and what was predicted of open ones."""
+        target = self.job.spec.target
+
+        def predictions() -> Results:
+            version = self.lake.current(issued_table(self.job))
+            return {} if version is None else {target.source: self.lake.read(version)}
+
+        return {
+            "rows": lambda: {target.source: first_published(self.lake.read(self.ingested.version), target.column)},
+            "predictions": predictions,
+        }
 
     def judge(self, new: NewRun) -> Judged:
         """Walk forward, judge, and predict open rows with the champion, whose bundle is written.
@@ -86,7 +96,7 @@ class JobRows:
         )
         champion = next(one for one in entrants(spec) if one.name == scorecard.verdict.champion)
         final = fit_final(walked, inputs, spec, champion)
-        scorecard = with_features(scorecard, final)
+        scorecard = with_features(scorecard, final.config)
         write_model(new.directory / BUNDLE, job, final, walked.probabilities, now=new.made_at)
         write_atomically(new.directory / FEATURES, to_json(final.config))
         forecast = self._predict(new.directory)
@@ -147,18 +157,8 @@ def read_rows(
     place, and a JobError tells of one that is not the job's.
     """
     placed = replace_sources(job, sources)
-    return JobRows(job=job, ingested=ingest_rows(placed, lake, base=base, now=now, design=design), known_at=now)
-
-
-def require_one_source(job: PredictionJob) -> None:
-    """Raise NotSupportedError for a job over rows that has other sources than its target's."""
-    others = [source.name for source in job.spec.sources if source.name != job.spec.target.source]
-    if others:
-        raise NotSupportedError(
-            f"spec.sources: task {job.spec.task} predicts a row of {job.spec.target.source!r} from itself, and "
-            f"{others[0]!r} holds other rows.",
-            "Join its columns to the rows, and leave it out.",
-        )
+    ingested = ingest_rows(placed, lake, base=base, now=now, design=design)
+    return JobRows(job=job, lake=lake, ingested=ingested, known_at=now)
 
 
 def _conditions(scorecard: Scorecard) -> tuple[Condition, ...]:

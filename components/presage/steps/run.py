@@ -34,7 +34,7 @@ from presage.steps.records import (
     trials_table,
     tried_before,
 )
-from presage.steps.rows import read_rows, require_one_source
+from presage.steps.rows import read_rows
 from presage.steps.sink import write_sinks
 from presage.steps.supported import require_supported
 from presage.steps.workdir import SUMMARY, WorkDirectory, job_key
@@ -73,8 +73,6 @@ def run_job(
     """
     require_supported(job)
     tabular = job.spec.is_tabular
-    if tabular:
-        require_one_source(job)
     work = WorkDirectory(workdir)
     settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
 

@@ -16,18 +16,27 @@ def require_supported(job: PredictionJob) -> None:
             f"spec.models: {min(candidates)} has nothing to combine: there is no forecaster but baselines beside it.",
             "List the forecasters to combine, such as ridge and xgboost.",
         )
-    if job.spec.is_tabular and job.spec.sinks:
-        raise NotSupportedError(
-            f"spec.sinks: this version writes no results of task {job.spec.task} elsewhere.",
-            "Leave spec.sinks out; `presage forecast --out FILE.parquet` writes predictions to a file.",
-        )
+    if job.spec.is_tabular:
+        require_one_source(job)
     require_sinks(job)
 
 
+def require_one_source(job: PredictionJob) -> None:
+    """Raise NotSupportedError for a job over rows that has other sources than its target's."""
+    others = [source.name for source in job.spec.sources if source.name != job.spec.target.source]
+    if others:
+        raise NotSupportedError(
+            f"spec.sources: task {job.spec.task} predicts a row of {job.spec.target.source!r} from itself, and "
+            f"{others[0]!r} holds other rows.",
+            "Join its columns to the rows, and leave it out.",
+        )
+
+
 def require_forecast(job: PredictionJob, command: str) -> None:
-    """Raise NotSupportedError for a job whose rows are predicted from themselves, which a command cannot handle yet."""
+    """Raise NotSupportedError for a job over rows and a command that fills the gaps between bars."""
     if job.spec.is_tabular:
         raise NotSupportedError(
-            f"spec.task: `presage {command}` is for task Forecast, not for {job.spec.task}.",
-            "Use `presage run`, `presage forecast` and `presage report` with it.",
+            f"spec.task: `presage {command}` fills gaps between bars, and the rows of a {job.spec.task} have none: "
+            f"every run reads their source whole, late rows and late outcomes with it.",
+            "Use `presage run` instead, or `presage forecast` where nothing is to be learnt.",
         )

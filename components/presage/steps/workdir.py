@@ -31,6 +31,11 @@ def job_key(job: PredictionJob) -> str:
     return f"{job.metadata.namespace}.{job.metadata.name}"
 
 
+def issued_table(job: PredictionJob) -> str:
+    """Return the name of the table of what a job has forecast, or predicted of rows."""
+    return f"{'predictions' if job.spec.is_tabular else 'forecasts'}/{job_key(job)}"
+
+
 class WorkDirectory:
     """The directory that `--workdir` names; raises NotSupportedError for a path in which the lake cannot stand."""
 

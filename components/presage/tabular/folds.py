@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from presage.errors import DataError
+from presage.evaluation.folds import Period
 from presage.frame import IntArray, TimeArray
 from presage.sources.periods import period_starts
 from presage.spec.base import parse_frequency
@@ -50,7 +51,7 @@ def periods_of(time: TimeArray, spec: PredictionJobSpec) -> TimeArray:
     return starts.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
 
 
-def make_row_folds(settled: Observations, spec: PredictionJobSpec) -> tuple[RowFold, ...]:
+def make_row_folds(settled: Observations, spec: PredictionJobSpec, period: Period | None = None) -> tuple[RowFold, ...]:
     """Return the folds in the order of time: number 0, which only calibrates intervals, then those that are scored.
 
     Sizes are `evaluation`'s, in rows: `test_size` a block, else what is behind the first training window (`train_size`,
@@ -58,19 +59,28 @@ def make_row_folds(settled: Observations, spec: PredictionJobSpec) -> tuple[RowF
     starts with the first row of the period that it would start in. An Expanding window trains on all rows before the
     embargo, a Rolling one on the newest `train_size`; of both only on rows whose outcome was known at the cut-off.
 
+    A span of time is divided alike, by `test_size` or into `folds`; number 0 lies before it and has as many rows as a
+    block. Of the span are the rows whose period of the frequency starts in it.
+
     Args:
         settled: Rows whose outcome is known now.
         spec: The job.
+        period: The span that is scored; default: the newest rows.
 
     Raises:
         DataError: There are too few rows, or a block would hold no whole period.
     """
     evaluation, periods = spec.evaluation, periods_of(settled.time, spec)
     rolling = evaluation.train_size if evaluation.window == "Rolling" else None
-    calibration, block = _sizes(evaluation, len(settled))
-    stops = [len(settled) - place * block for place in range(evaluation.folds, -1, -1)]
+    if period is None:
+        calibration, block = _sizes(evaluation, len(settled))
+        stops = [len(settled) - place * block for place in range(evaluation.folds, -1, -1)]
+    else:
+        stops = _stops(periods, evaluation, period)
+        calibration = max(stops[1] - stops[0], LEAST_CALIBRATION)
+        _require_history(evaluation, period, found=stops[0], calibration=calibration)
     edges = [stops[0] - calibration, *stops]
-    starts = [int(np.searchsorted(periods, periods[edge])) for edge in edges[:-1]] + [len(settled)]
+    starts = [int(np.searchsorted(periods, periods[edge])) for edge in edges[:-1]] + [stops[-1]]
     folds = []
     for number, (start, stop) in enumerate(pairwise(starts)):
         last = start - evaluation.embargo
@@ -88,6 +98,37 @@ def make_row_folds(settled: Observations, spec: PredictionJobSpec) -> tuple[RowF
             )
         folds.append(RowFold(number, training, start, stop, cutoff))
     return tuple(folds)
+
+
+def _stops(periods: TimeArray, evaluation: Evaluation, period: Period) -> list[int]:
+    """Return the first row of each block of a span, and behind them the row behind the last."""
+    begin = int(np.searchsorted(periods, period.start, side="left"))
+    behind = max(begin, int(np.searchsorted(periods, period.end, side="right")))
+    size = evaluation.test_size
+    blocks = evaluation.folds if size is None else -(-(behind - begin) // size)
+    if behind - begin < max(blocks, 1):
+        raise DataError(
+            f"from {_day(period.start)} to {_day(period.end)} there are {behind - begin} rows with a known outcome, "
+            f"and {evaluation.folds} folds are asked for.",
+            "Give a longer period inside the history, or fewer folds (spec.evaluation.folds).",
+        )
+    if size is None:
+        return [begin + (behind - begin) * number // blocks for number in range(blocks + 1)]
+    return [*range(begin, behind, size), behind]
+
+
+def _require_history(evaluation: Evaluation, period: Period, *, found: int, calibration: int) -> None:
+    needed = (evaluation.train_size or _LEAST_TRAINING) + evaluation.embargo + calibration
+    if found < needed:
+        raise DataError(
+            f"there are {found} rows with a known outcome before {_day(period.start)}, and {needed} are needed to "
+            f"train on and to calibrate the intervals.",
+            "Give a later --start, a smaller trainSize, or more history.",
+        )
+
+
+def _day(moment: np.datetime64) -> str:
+    return str(moment.astype("datetime64[s]"))
 
 
 def _sizes(evaluation: Evaluation, rows: int) -> tuple[int, int]:

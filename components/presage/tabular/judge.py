@@ -10,11 +10,12 @@ from presage.evaluation.judgement import judge_losses
 from presage.evaluation.numbers import percent
 from presage.evaluation.scorecard import Contender, Scorecard, SourceSummary
 from presage.evaluation.trials import Trial
+from presage.features.config import FeatureConfig
 from presage.frame import moment
 from presage.spec.job import PredictionJobSpec
 from presage.tabular.observations import made_of
 from presage.tabular.scores import clipped_sentences, contender_card, score_rows
-from presage.tabular.walk import Final, Walk
+from presage.tabular.walk import Walk
 
 MISCALIBRATED = 0.05
 """Expected calibration error above which a reader is told."""
@@ -100,9 +101,9 @@ def judge_rows(
     return scorecard, found.trials
 
 
-def with_features(scorecard: Scorecard, final: Final) -> Scorecard:
-    """Return the scorecard with the features of the final training window."""
-    update = {"features": final.config.kept, "dropped": dropped_features(final.config)}
+def with_features(scorecard: Scorecard, config: FeatureConfig) -> Scorecard:
+    """Return the scorecard with the features of a training window."""
+    update = {"features": config.kept, "dropped": dropped_features(config)}
     return scorecard.model_copy(update=update)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from presage.errors import DataError
 from presage.evaluation.backtest import Forecasts
 from presage.evaluation.contenders import Contender, seed_of
+from presage.evaluation.folds import Period
 from presage.evaluation.intervals import quantile_probabilities
 from presage.evaluation.walk import mean_shares
 from presage.features.config import FeatureConfig
@@ -46,6 +47,7 @@ class Walk:
         period: (r,) datetime64[us], UTC; start of the period of the job's frequency.
         probabilities: (q,) of the quantiles, ascending; none for a Classification.
         predictions: By contender: baselines first, then candidates in the job's order.
+        config: What selection kept and dropped in the last fold.
     """
 
     settled: Observations
@@ -55,6 +57,7 @@ class Walk:
     period: TimeArray
     probabilities: FloatArray
     predictions: Mapping[str, Forecasts]
+    config: FeatureConfig
 
     @property
     def outcome(self) -> FloatArray:
@@ -103,7 +106,9 @@ def entrants(spec: PredictionJobSpec) -> tuple[Contender, ...]:
     return tuple(named)
 
 
-def walk(observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, engine: Engine) -> Walk:
+def walk(
+    observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, engine: Engine, period: Period | None = None
+) -> Walk:
     """Return every contender's predictions of the rows of the folds.
 
     Args:
@@ -111,12 +116,13 @@ def walk(observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *,
         inputs: What features are made of.
         spec: The job.
         engine: What runs the selections (one a fold), then the fits (one a contender and fold).
+        period: The span whose rows are scored; default: the newest rows.
 
     Raises:
         DataError: There are too few rows, or a contender cannot be fitted.
     """
     settled = observations.settled
-    folds = make_row_folds(settled, spec)
+    folds = make_row_folds(settled, spec, period)
     rows = np.arange(folds[0].test_start, folds[-1].test_stop)
     task = table_task(spec)
     blocks = [np.arange(fold.test_start, fold.test_stop) for fold in folds]
@@ -163,6 +169,7 @@ def walk(observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *,
         period=periods_of(settled.time[rows], spec),
         probabilities=_probabilities(spec),
         predictions=predictions,
+        config=prepared[-1].config,
     )
 
 
