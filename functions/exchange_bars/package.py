@@ -6,6 +6,7 @@ The versions of what is imported are those of uv.lock; the same files give the s
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import tempfile
 import zipfile
@@ -67,9 +68,12 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", help="Python version of the runtime")
     parser.add_argument("--platform", default="x86_64-manylinux_2_28", help="platform of the runtime, as uv names it")
     words = parser.parse_args()
+    uv = shutil.which(words.uv)
+    if uv is None:
+        parser.error(f"there is no program {words.uv!r}; install uv, or name it by --uv")
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        install(site, uv=str(Path(words.uv).absolute()), python=words.python, platform=words.platform)
+        install(site, uv=str(Path(uv).absolute()), python=words.python, platform=words.platform)
         write_package(words.target, site)
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,6 +36,7 @@ from presage.sources.http import read
 from presage.sources.registry import override
 from presage.sources.retries import ATTEMPTS
 from presage.sources.rows import SourceRows, read_rows, to_rows
+from presage.sources.secrets import environment_secret
 from presage.spec.base import parse_frequency
 from presage.spec.load import load_job
 from presage.spec.sources import Source
@@ -679,6 +681,33 @@ def test_keys_that_the_address_does_not_name_are_sent_as_headers():
     assert running.asked[0].query == {"key": SECRET}
     assert running.asked[0].headers["x-account"] == "7"
     assert "api_key" not in running.asked[0].headers
+
+
+def test_a_header_with_hyphens_comes_from_a_variable_that_a_shell_can_set():
+    variables = {"VENDOR_APCA_API_KEY_ID": "7", "VENDOR_apca_api_secret": "8", "VENDOR_Token": "9"}
+    given = {"secret": partial(environment_secret, environment=variables)}
+    with site(served(TEXT.encode())) as running:
+        rows_of(f"{running.url}/a.csv?key={{secret:token}}", given, secretRef={"name": "vendor"})
+    (one,) = running.asked
+    assert (one.headers["apca-api-key-id"], one.headers["apca-api-secret"]) == ("7", "8")
+    assert one.query == {"key": "9"}
+    assert "token" not in one.headers
+
+
+@pytest.mark.parametrize("key", ["X-CMC_PRO_API_KEY", "api_key"])
+def test_a_header_that_the_job_names_is_sent_under_that_very_name(key):
+    given = {"secret": partial(environment_secret, environment={f"VENDOR_{key.upper().replace('-', '_')}": "7"})}
+    with site(served(TEXT.encode())) as running:
+        rows_of(f"{running.url}/a.csv", given, secretRef={"name": "vendor", "key": key})
+    assert running.asked[0].headers[key.lower()] == "7"
+
+
+def test_a_key_in_the_address_is_no_header_however_it_is_written():
+    with site(served(TEXT.encode())) as running:
+        rows_of(f"{running.url}/a.csv?k={{secret:api-key}}", secrets(API_KEY="7"), secretRef={"name": "vendor"})
+    (one,) = running.asked
+    assert one.query == {"k": "7"}
+    assert not {"api-key", "api_key"} & set(one.headers)
 
 
 def faults() -> dict[str, Callable[[Asked], Reply]]:

@@ -37,6 +37,8 @@ REAL = {
     "bitfinex-milliseconds": "bitfinex_1m/bitfinex_ETHUSD_1m_2016.csv.gz",
     "gdp-quarterly": "fred_macro/GDPC1_to2023.csv.gz",
     "coinmetrics-many-columns": "coinmetrics_community/coinmetrics_btc.csv.gz",
+    "stocks-of-many-series": "sp500_stocks_5yr/sp500_stocks_5yr.csv.gz",
+    "taxi-rows-of-their-own": "chicago_taxi/data.csv.gz",
 }
 DAYS = pl.date_range(date(2015, 1, 1), date(2016, 12, 31), "1d", eager=True)
 HOURS = pl.datetime_range(date(2020, 1, 1), date(2020, 1, 31), "1h", eager=True)
@@ -70,6 +72,19 @@ def comment(text: str, field: str) -> str:
     place = next(place for place, content in enumerate(lines) if content.strip().startswith(f"{field}:"))
     _, mark, beside = lines[place].partition("  # ")
     return beside if mark else lines[place - 1].strip().removeprefix("# ")
+
+
+def orders(days: pl.Series) -> str:
+    """A table of orders, now few and now many a day: each a row of its own."""
+    random = np.random.default_rng(5)
+    lines = ["number,date,goods,weight,kept,cents,note,shop,total"]
+    for day in days:
+        for _ in range(random.integers(0, 8)):
+            goods, weight = random.choice(["books", "tools", "food"]), random.integers(1, 60) / 10
+            total = round(3 + 2 * weight + 5 * (goods == "tools") + random.normal(), 2)
+            kept, note = int(random.random() < 0.1 * weight), f"to {random.integers(10**9)}"
+            lines.append(f"{len(lines)},{day},{goods},{weight},{kept},{total * 100:.0f},{note},main,{total}")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("golden", REAL)
@@ -425,6 +440,19 @@ def test_a_column_that_the_lake_cannot_hold_is_left_out_and_named(tmp_path: Path
 NO_TIME = "no column reads as times"
 GOOD = cells(DAYS, "%Y-%m-%d")
 PANEL = "Date,Ticker,Close\n" + "".join(f"{day},{name},{day:%d}\n" for day in DAYS for name in ("AAPL", "MSFT", "IBM"))
+TWO_KEYS = "Date,Exchange,Coin,Close\n" + "".join(
+    f"{day},{exchange},{coin},{day:%d}\n" for day in DAYS for exchange in ("a", "b") for coin in ("BTC", "ETH")
+)
+ORDERS = orders(DAYS)
+TRADES = "time,price,amount,side\n" + "".join(
+    f"{time:%Y-%m-%dT%H:%M:%S},{100 + row % 7},{row % 5},{'buy' if row % 3 else 'sell'}\n"
+    for row, time in enumerate(SECONDS.sample(900, with_replacement=True, seed=1).sort())
+)
+REVISIONS = "date,value,published_date\n" + "".join(
+    f"{month},{100 + row + revision / 7},{month + timedelta(days=40 + 31 * revision)}\n"
+    for row, month in enumerate(MONTHS)
+    for revision in range(row % 9)
+)
 REFUSED: dict[str, tuple[str, list[str]]] = {
     "an empty file": ("", ["empty", "again"]),
     "a header alone": ("Date,Close\n", ["no rows below the header", "history"]),
@@ -436,11 +464,23 @@ REFUSED: dict[str, tuple[str, list[str]]] = {
     "a date and a clock": (
         table(cells(HOURS, "%Y-%m-%d,%H:%M"), header="Date,Clock,Close"), ["'Date' and 'Clock'", "Join them"]
     ),
+    "a year and a quarter": (
+        "year,quarter,Close\n" + "".join(f"{day.year},{(day.month + 2) // 3}.0,{day.month}\n" for day in MONTHS[::3]),
+        ["'year' and 'quarter'", "Join them"],
+    ),
     "no column of numbers": ("Date,Note\n2020-01-01,a\n2020-01-02,b\n", ["no column holds numbers", "with a point"]),
     "numbers with a comma": (table(GOOD, between=";").replace(".", ","), ["no column holds numbers", "1234.5"]),
     "a nameless column of numbers": (table(GOOD, header="Date,"), ["no column holds numbers", "1 without a name"]),
     "an endless name": (table(GOOD, header="Date," + "x" * 129), ["no column holds numbers", "128 characters"]),
-    "several series": (PANEL, ["'Ticker' names 3 series (AAPL, IBM, MSFT)", "one series a job", "file of its own"]),
+    "series that two columns tell apart": (
+        TWO_KEYS, ["'Exchange' and 'Coin' together", "4 series apart", "Join them into one column"]
+    ),
+    "short series": (PANEL.partition("2015-01-22")[0], ["more than 21 values of any series", "64", "longer history"]),
+    "few rows that stand for themselves": (
+        "\n".join(ORDERS.splitlines()[:50]), ["'total' has 49 values", "64", "longer history"]
+    ),
+    "trades": (TRADES, ["bars of 1m have room for", "even bars"]),
+    "revisions": (REVISIONS, ["rows that differ have only", "availability.column"]),
     "rows that contradict each other": (table([*GOOD, *GOOD]), ["differ", "731 times"]),
     "a constant": ("Date,Close\n" + "".join(f"{day},5\n" for day in GOOD), ["Close never changes", "predict"]),
     "too few rows": (table(GOOD[:20]), ["more than 20 values", "64", "longer history"]),
@@ -479,9 +519,116 @@ def test_a_file_that_cannot_be_read_is_refused_as_a_run_refuses_it(tmp_path: Pat
             draft_job(tmp_path / name, relative_to=tmp_path)
 
 
-def test_several_series_are_found_among_real_stocks(shared_data: Path) -> None:
-    with pytest.raises(DataError, match=r"'Name' names \d+ series \(AAL, AAPL"):
-        draft_job(shared_data / "sp500_stocks_5yr" / "sp500_stocks_5yr.csv.gz", relative_to=shared_data)
+@pytest.mark.parametrize(
+    ("header", "names", "column"),
+    [
+        ("Date,Close,Ticker", ["IBM", "AAPL", "MSFT"], "Ticker"),
+        ("ds,y,unique_id", ["IBM", "AAPL", "MSFT"], "unique_id"),
+        ("Date,Close,store", ["7", "8", "11"], "store"),
+        ("Date,Close,Wertpapier", ["Öl", "Gas", "Kohle"], "Wertpapier"),
+        ("Date,Close,Sector,Symbol", ["IT,IBM", "IT,AAPL", "Cars,GM"], "Symbol"),
+        ("Date,Close,Kind,Where", ["x,Rome", "x,Paris", "x,Oslo"], "Where"),
+    ],
+)
+def test_the_column_that_tells_series_apart_is_found_by_name_and_content(
+    header: str, names: list[str], column: str, tmp_path: Path
+) -> None:
+    rows = (
+        f"{day},{10 + place + PRICES[row]:.2f},{name}"
+        for row, day in enumerate(GOOD)
+        for place, name in enumerate(names)
+    )
+    text, job = draft(tmp_path, "\n".join([header, *rows]) + "\n")
+    assert job.spec.sources[0].series == column
+    assert f"tells {len(names)} series apart" in comment(text, "series")
+    assert [model.name for model in job.spec.models] == ["ridge", "xgboost"]
+    assert f"of {len(names)} of {len(names)} series wander" in comment(text, "transform")
+
+
+def test_series_that_follow_one_another_are_told_by_a_name_that_leaves_no_doubt(tmp_path: Path) -> None:
+    halves = [
+        f"{day},{price},{'ETH' if row < 400 else 'BTC'}"
+        for row, (day, price) in enumerate(zip(GOOD, PRICES, strict=False))
+    ]
+    assert source_of(tmp_path, "\n".join(["Date,Close,symbol", *halves]) + "\n").series == "symbol"
+    assert source_of(tmp_path, "\n".join(["Date,Close,Note", *halves]) + "\n").series is None
+
+
+def test_a_text_that_parts_a_few_repeated_rows_is_no_series(tmp_path: Path) -> None:
+    rows = [
+        f"{day},{price},{'a' if row % 2 else 'b'}" for row, (day, price) in enumerate(zip(GOOD, PRICES, strict=False))
+    ]
+    corrected = [
+        f"{day},{price + 1},{'b' if row % 2 else 'a'}"
+        for row, (day, price) in enumerate(zip(GOOD[:40], PRICES, strict=False))
+    ]
+    text, job = draft(tmp_path, "\n".join(["Date,Close,Note", *rows, *corrected]) + "\n")
+    assert job.spec.sources[0].series is None
+    assert "40 rows repeat a time, and the last counts" in comment(text, "time")
+
+
+def test_a_drafted_panel_runs_as_it_is(shared_data: Path, tmp_path: Path) -> None:
+    stocks = pl.read_csv((shared_data / "sp500_stocks_5yr" / "sp500_stocks_5yr.csv.gz").read_bytes())
+    some = stocks.filter(pl.col("Name").is_in(["AAL", "AAPL", "MSFT"]), pl.col("date") < "2014-06-01")
+    some.write_csv(tmp_path / "stocks.csv")
+    presage("init", tmp_path / "stocks.csv", "--out", tmp_path / "job.yaml")
+    card = presage("run", tmp_path / "job.yaml", "--workdir", tmp_path / "work", "-o", "json").json()["scorecard"]
+    assert {one["name"] for one in card["series"]} == set(some["Name"])
+    assert {"ridge", "xgboost"} < {one["name"] for one in card["contenders"]}
+    assert card["sources"][0]["rows"] == some.height
+
+
+def test_a_drafted_regression_runs_as_it_is(shared_data: Path, tmp_path: Path) -> None:
+    written = tmp_path / "job.yaml"
+    presage("init", shared_data / "chicago_taxi" / "data.csv.gz", "--out", written)
+    card = presage("run", written, "--workdir", tmp_path / "work", "-o", "json").json()["scorecard"]
+    assert (card["task"], card["target"]) == ("Regression", "data.fare")
+    assert card["verdict"]["reason"] == "BetterThanBaseline"
+
+
+def test_rows_with_two_outcomes_make_a_classification_and_it_runs(tmp_path: Path) -> None:
+    text, job = draft(tmp_path, ORDERS.replace("total", "returned_share").replace("kept", "label"))
+    assert (job.spec.task, job.spec.target.column) == ("Classification", "label")
+    assert job.spec.evaluation.metric == "LogLoss"
+    assert "rows at" in comment(text, "task")
+    (tmp_path / "job.yaml").write_text(text)
+    presage("run", tmp_path / "job.yaml", "--workdir", tmp_path / "work")
+
+
+def test_rows_of_uneven_times_with_categories_stand_for_themselves_even_where_no_two_share_a_time(
+    tmp_path: Path,
+) -> None:
+    head, *rows = ORDERS.splitlines()
+    minutes = np.random.default_rng(7).integers(1, 600, len(rows)).cumsum()
+    times = [datetime(2020, 1, 1) + timedelta(minutes=int(one)) for one in minutes]
+    lines = [row.replace(row.split(",")[1], f"{time:%Y-%m-%d %H:%M}") for row, time in zip(rows, times, strict=True)]
+    _, job = draft(tmp_path, "\n".join([head, *lines]) + "\n")
+    assert (job.spec.task, job.spec.target.column) == ("Regression", "total")
+    calendar = job.spec.features[-1].calendar
+    assert calendar is not None
+    assert calendar.parts == ("hour", "day_of_week", "month")
+
+
+def test_what_tells_the_target_or_names_the_row_is_no_feature(tmp_path: Path) -> None:
+    text, job = draft(tmp_path, ORDERS)
+    assert (job.spec.task, job.spec.target.column) == ("Regression", "total")
+    listed = job.spec.features[0].columns
+    assert listed is not None
+    assert listed.columns == ("prices.goods", "prices.weight", "prices.kept")
+    for words in (
+        "as it may count the rows: number",
+        "as it tells the target by itself: cents",
+        "as hardly any two rows share one: note",
+        "always the same or empty: shop",
+    ):
+        assert words in text
+    assert "CHECK: take out what is not known before the target is" in text
+
+
+def test_a_column_of_observations_that_the_lake_cannot_hold_is_left_out_and_named(tmp_path: Path) -> None:
+    text, job = draft(tmp_path, ORDERS.replace("weight", "Series"))
+    assert job.spec.sources[0].columns == {"goods": "goods", "Series_value": "Series", "kept": "kept", "total": "total"}
+    assert "'Series'" in comment(text, "columns")
 
 
 @pytest.mark.parametrize(

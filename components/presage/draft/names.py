@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from presage.frame import INGESTED_AT, KEY
@@ -12,7 +12,7 @@ from presage.frame import INGESTED_AT, KEY
 LONGEST_COLUMN = 128
 _LONGEST_SOURCE = 63
 _LONGEST_JOB = 53
-_TAKEN = frozenset({*KEY, INGESTED_AT, "filled"})
+_TAKEN = frozenset({*KEY, INGESTED_AT, "filled", "row"})
 _ADDED = "_value"
 _ENDINGS = (".gz", ".csv", ".tsv", ".txt", ".parquet", ".pq")
 
@@ -30,7 +30,7 @@ def job_name(table: Path, column: str) -> str:
     return name[:_LONGEST_JOB].strip("-") or "forecast"
 
 
-def value_names(columns: Iterable[str], time: str) -> dict[str, str]:
+def value_names(columns: Iterable[str], keys: Collection[str]) -> dict[str, str]:
     """Return, by a table's column, the name under which a job can refer to it; most keep their own.
 
     Presage keeps some names for itself, and to the lake names that differ in case alone are the same. A column without
@@ -38,15 +38,15 @@ def value_names(columns: Iterable[str], time: str) -> dict[str, str]:
 
     Args:
         columns: Names of a table's columns.
-        time: The column of times, which is no value.
+        keys: The columns that are no values, such as that of times.
     """
     names: dict[str, str] = {}
     taken = set(_TAKEN)
     for column in columns:
-        if column == time or not 0 < len(column) <= LONGEST_COLUMN:
+        if column in keys or not 0 < len(column) <= LONGEST_COLUMN:
             continue
         name = " ".join(column.split()) if "\n" in column else column
-        while not name or name == time or name.lower() in taken:
+        while not name or name in keys or name.lower() in taken:
             name = f"{name[: LONGEST_COLUMN - len(_ADDED)]}{_ADDED}"
         taken.add(name.lower())
         names[column] = name

@@ -1,44 +1,37 @@
-"""All that a table suggests for a job, put together."""
+"""All that a table of one series or several suggests for a job, put together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import polars as pl
 
 from presage.draft.frequency import FrequencyGuess, guess_frequency
-from presage.draft.layout import Layout, first_line_is_data, guess_layout
-from presage.draft.names import LONGEST_COLUMN, source_name, value_names
-from presage.draft.series import require_one_series
+from presage.draft.names import LONGEST_COLUMN, value_names
+from presage.draft.opened import Opened
+from presage.draft.series import SeriesGuess
 from presage.draft.target import TargetGuess, guess_target
-from presage.draft.times import TimeGuess, guess_times
-from presage.draft.zone import ZoneGuess, guess_zone
 from presage.errors import DataError
 from presage.evaluation.intervals import MINIMUM_RESIDUALS
 from presage.evaluation.season import default_season
 from presage.features.definitions import high_and_low
 from presage.frame import value_columns
-from presage.sources import file
 from presage.sources.columns import value_numbers
 from presage.sources.contract import Table
-from presage.sources.formats import join
 from presage.sources.rows import SourceRows, to_rows
 from presage.spec.base import Frequency
 from presage.spec.evaluation import Evaluation
-from presage.spec.sources import Availability, FileSource, Source
+from presage.spec.sources import Source
 
 
 @dataclass(frozen=True)
 class TableGuess:
-    """What a table most likely is.
+    """What a table over time most likely is.
 
     Attributes:
         source: The source that reads it.
         settled: The rows that the source gives.
-        layout: How its text is laid out.
-        times: Its column of times.
-        zone: The zone of its days.
+        series: The column that tells its series apart; None where it has one.
         frequency: The length of its bars.
         target: What to predict of it.
         ranged: Whether it has high and low prices.
@@ -48,9 +41,7 @@ class TableGuess:
 
     source: Source
     settled: SourceRows
-    layout: Layout
-    times: TimeGuess
-    zone: ZoneGuess
+    series: SeriesGuess | None
     frequency: FrequencyGuess
     target: TargetGuess
     ranged: bool
@@ -58,40 +49,29 @@ class TableGuess:
     dropped_why: str
 
 
-def guess_table(path: Path, *, base: Path) -> TableGuess:
-    """Return what a table most likely is.
+def guess_table(opened: Opened, series: SeriesGuess | None) -> TableGuess:
+    """Return what a table over time most likely is.
 
     Args:
-        path: The file, absolute.
-        base: Folder that relative paths start from; a file below it is named relative to it.
+        opened: The table.
+        series: The column that tells its series apart; None where it has one.
 
     Raises:
-        DataError: The file cannot be read, or is no table of one series over time that is long enough to judge on.
+        DataError: It is no table over time that is long enough to judge on.
     """
-    uri = str(path.relative_to(base) if path.is_relative_to(base) else path)
-    source = Source(name=source_name(path), availability=Availability(lag="0s"), file=FileSource(uri=uri))
-    layout = guess_layout(path, source)
-    options = FileSource(uri=uri, delimiter=layout.delimiter, skip_rows=layout.skip_rows)
-    source = source.model_copy(update={"file": options})
-    fetched = _fetch(source, base, path.name)
-    times = _times(fetched, source)
-    require_one_series(fetched, times)
-    zone = guess_zone(fetched.data[times.column], times.moments)
-    frequency = guess_frequency(times.moments, zone.name, path.name)
+    fetched, times = opened.table, opened.times
+    frequency = guess_frequency(times.moments, opened.zone.name, opened.place)
     length = frequency.frequency
-    source = source.model_copy(
-        update={
-            "time": times.column,
-            "time_format": times.form.format,
-            "time_unit": times.form.unit,
-            "time_zone": zone.name,
-            # Beside the job's it lets a user ask for longer bars by changing one word, and says that rows are missing.
-            "frequency": str(length) if length.intraday or frequency.rare else None,
-        }
-    )
-    names = value_names(fetched.data.columns, times.column)
+    told = {
+        "series": series.column if series else None,
+        # Beside the job's it lets a user ask for longer bars by changing one word, and says that rows are missing.
+        "frequency": str(length) if length.intraday or frequency.rare else None,
+    }
+    source = opened.source.model_copy(update=told)
+    keys = {times.column, series.column} if series else {times.column}
+    names = value_names(fetched.data.columns, keys)
     rows = _values(source, fetched, names, length)
-    target = guess_target(rows, least=least_rows(length), place=path.name)
+    target = guess_target(rows, least=least_rows(length), place=opened.place)
     prices = high_and_low(value_columns(rows))
     ranged = prices is not None and _are_ranges(rows, *prices)
     changed = next((old for old, new in names.items() if old != new and new in rows.columns), None)
@@ -102,9 +82,7 @@ def guess_table(path: Path, *, base: Path) -> TableGuess:
     return TableGuess(
         source=source,
         settled=settled,
-        layout=layout,
-        times=times,
-        zone=zone,
+        series=series,
         frequency=frequency,
         target=target,
         ranged=ranged,
@@ -123,33 +101,22 @@ def least_rows(frequency: Frequency) -> int:
     return max(2 * behind, default_season(frequency, weekdays=False) + behind + 1)
 
 
-def _fetch(source: Source, base: Path, name: str) -> Table:
-    """Return the table with its file's bare name: the path is in the job already."""
-    fetched = join(list(file.tables(source, base)), source)
-    return replace(fetched, parts=tuple(replace(part, name=name) for part in fetched.parts))
-
-
-def _times(fetched: Table, source: Source) -> TimeGuess:
-    place = fetched.parts[0].name
-    if fetched.data.is_empty():
-        raise DataError(f"{place}: there are no rows below the header.", "Give a table with a history of rows.")
-    times = guess_times(fetched, source)
-    if first_line_is_data(times, source):
-        raise DataError(
-            f"{place}: there is no header: the first line, with {times.column!r}, is data.",
-            "Write a line with the names of the columns above it, such as Date,Close.",
-        )
-    return times
+def dropping_why(source: Source, error: DataError, dropped: int) -> str:
+    """Return why rows of a source have to be dropped, from the error of one that rejects them."""
+    count = "1 row" if dropped == 1 else f"{dropped:,} rows"
+    first, _, _ = error.what.removeprefix(f"source {source.name!r}, ").partition(". ")
+    return f"{count} cannot be true, such as {first.removesuffix('.')}"
 
 
 def _values(source: Source, fetched: Table, names: dict[str, str], frequency: Frequency) -> pl.DataFrame:
     """Return the rows that can be true, with all numeric columns, under names that a job can refer to."""
-    data = fetched.data.select(source.time, *names).rename(names)
+    keys = [source.time] if source.series is None else [source.time, source.series]
+    data = fetched.data.select(*keys, *names).rename(names)
     table = Table(data, fetched.parts)
     try:
         value_numbers(source, table)
     except DataError as error:
-        unnamed = fetched.data.width - 1 - len(names)
+        unnamed = fetched.data.width - len(keys) - len(names)
         aside = f", {unnamed} without a name or with one of over {LONGEST_COLUMN} characters aside" if unnamed else ""
         raise DataError(
             f"{fetched.parts[0].name}: no column holds numbers beside the times in {source.time!r}{aside}.",
@@ -171,6 +138,4 @@ def _settle(source: Source, fetched: Table, frequency: Frequency) -> tuple[Sourc
     except DataError as error:
         dropping = source.model_copy(update={"invalid_rows": "Drop"})
         settled = to_rows(dropping, fetched, frequency=frequency)
-        count = "1 row" if settled.dropped == 1 else f"{settled.dropped:,} rows"
-        first, _, _ = error.what.removeprefix(f"source {source.name!r}, ").partition(". ")
-        return dropping, settled, f"{count} cannot be true, such as {first.removesuffix('.')}"
+        return dropping, settled, dropping_why(source, error, settled.dropped)

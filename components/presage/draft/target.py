@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from presage.errors import DataError
-from presage.frame import FloatArray, value_columns
+from presage.frame import SERIES, FloatArray, value_columns
 from presage.spec.job import TransformName
 
 _WORDS = ("close", "adjclose", "price", "value", "y")
@@ -38,34 +39,37 @@ def guess_target(rows: pl.DataFrame, *, least: int, place: str) -> TargetGuess:
     """Return the column to predict: by its name, such as Close or price, else the last numeric one.
 
     Args:
-        rows: The row contract of `presage.frame`, of one series.
-        least: Values that a column must have.
+        rows: The row contract of `presage.frame`.
+        least: Values that a series must have of a column, one series at least.
         place: What to call the table in errors.
 
     Raises:
         DataError: No column has enough values, or all are constant.
     """
     names = value_columns(rows)
-    long = [name for name in names if rows.height - rows[name].null_count() >= least]
+    parts = rows.partition_by(SERIES, maintain_order=True)
+    counts = {name: [part.height - part[name].null_count() for part in parts] for name in names}
+    long = [name for name in names if max(counts[name]) >= least]
     if not long:
-        most = max(rows.height - rows[name].null_count() for name in names)
+        most = max(max(of_each) for of_each in counts.values())
+        of = "" if len(parts) == 1 else " of any series"
         raise DataError(
-            f"{place}: no column has more than {most:,} values, and a job needs {least:,} to be judged on.",
+            f"{place}: no column has more than {most:,} values{of}, and a job needs {least:,} to be judged on.",
             "Give a longer history, or bars of a finer frequency.",
         )
-    usable = [name for name in long if rows[name].n_unique() - bool(rows[name].null_count()) > 1]
+    levels = {name: _long_ones(parts, name, least) for name in long}
+    usable = [name for name in long if levels[name]]
     if not usable:
         raise DataError(
             f"{place}: {_listed(long)} never changes, so that there is nothing to predict.", "Give a column that does."
         )
-    column = _by_name(usable)
+    column = by_name(usable, _WORDS, _PARTS)
     of = f"{len(names)} numeric columns: {_listed(names)}" if len(names) > 1 else "the one numeric column"
     why = f"by its name, of {of}" if column else f"CHECK: the last of {of}"
     if len(names) == 1:
         why = of
     column = column or usable[-1]
-    transform, transform_why = guess_transform(rows[column].drop_nulls().to_numpy())
-    return TargetGuess(column, why, transform, transform_why)
+    return TargetGuess(column, why, *_guess_for_all(levels[column]))
 
 
 def guess_transform(level: FloatArray) -> tuple[TransformName, str]:
@@ -97,11 +101,31 @@ def lag_one_autocorrelation(level: FloatArray) -> float:
     return float(np.corrcoef(scaled[:-1], scaled[1:])[0, 1])
 
 
-def _by_name(columns: list[str]) -> str:
+def by_name(columns: Sequence[str], words: Sequence[str], parts: Sequence[str]) -> str:
+    """Return the first column that is called one of some words, or else has one of some parts in its name; else ""."""
     letters = {column: re.sub(r"[^a-z]", "", column.lower()) for column in columns}
-    exact = [column for word in _WORDS for column in columns if letters[column] == word]
-    partly = [column for part in _PARTS for column in columns if part in letters[column]]
+    exact = [column for word in words for column in columns if letters[column] == word]
+    partly = [column for part in parts for column in columns if part in letters[column]]
     return next(iter([*exact, *partly]), "")
+
+
+def _long_ones(parts: Sequence[pl.DataFrame], column: str, least: int) -> list[FloatArray]:
+    """Return the values of a column by series, in order of time, of each series that has enough of them and changes."""
+    values = (part[column].drop_nulls().to_numpy() for part in parts)
+    return [one for one in values if len(one) >= least and np.ptp(one) > 0]
+
+
+def _guess_for_all(levels: Sequence[FloatArray]) -> tuple[TransformName, str]:
+    """Return what models should learn of several series of levels: what most of them suggest."""
+    if len(levels) == 1:
+        return guess_transform(levels[0])
+    wander = sum(guess_transform(one)[0] != "Level" for one in levels)
+    evidence = f"the levels of {wander:,} of {len(levels):,} series wander"
+    if wander <= len(levels) / 2:
+        return "Level", evidence
+    if min(one.min() for one in levels) > 0:
+        return "LogChange", f"all positive, and {evidence}"
+    return "Difference", f"not all positive, and {evidence}"
 
 
 def _listed(names: list[str]) -> str:

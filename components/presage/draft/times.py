@@ -113,6 +113,20 @@ def find_times(table: Table, source: Source) -> TimeGuess | None:
     return best
 
 
+def reads_as_times(cells: pl.Series, source: Source) -> bool:
+    """Return whether a column reads as times."""
+    return _read_column(cells, _rank(cells.name), source) is not None
+
+
+def evenness(moments: pl.Series) -> float:
+    """Return the share of the steps between different times that are the median one, give or take a tenth."""
+    steps = moments.drop_nulls().unique().sort().diff().drop_nulls().cast(pl.Int64)
+    middle = steps.median()
+    if not isinstance(middle, float):
+        return 1.0
+    return int(((steps - middle).abs() <= middle / 10).sum()) / steps.len()
+
+
 def reads_as_time(text: str, form: TimeForm, source: Source) -> bool:
     """Return whether a text tells a time of this form."""
     read = _read(pl.Series([text]), form, source)

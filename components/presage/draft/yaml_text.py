@@ -40,10 +40,17 @@ def line(indent: int, text: str, why: str = "") -> list[str]:
         why: The comment; what cannot be printed is left out of it, and so is what is too long.
     """
     margin = " " * indent
-    said = " ".join("".join(letter if letter.isprintable() else " " for letter in why).split())
+    said = _printable(why)
     if not said:
         return [f"{margin}{text}"]
     beside = f"{margin}{text}  # {said}"
-    if len(beside) <= _WIDTH:
-        return [beside]
-    return [f"{margin}# {shorten(said, _WIDTH - indent - 2, placeholder=' ...')}", f"{margin}{text}"]
+    return [beside] if len(beside) <= _WIDTH else [remark(indent, why), f"{margin}{text}"]
+
+
+def remark(indent: int, text: str) -> str:
+    """Return a line that is a comment; what cannot be printed is left out of it, and so is what is too long."""
+    return f"{' ' * indent}# {shorten(_printable(text), _WIDTH - indent - 2, placeholder=' ...')}"
+
+
+def _printable(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

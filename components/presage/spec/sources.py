@@ -19,7 +19,8 @@ from presage.spec.base import (
 
 
 class SecretRef(SpecModel):
-    """A Secret in the job's namespace; on a laptop environment variables: FRED_API_KEY for `api_key` of `fred`."""
+    """A Secret in the job's namespace; on a laptop environment variables: FRED_API_KEY for `api_key` or
+    `api-key` of `fred`."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the Secret."""
@@ -136,7 +137,8 @@ class HttpSource(TableOptions):
     span: DurationText | None = None
     """Longest span to ask for at once; default: all of it."""
     secret_ref: SecretRef | None = None
-    """Keys that the address does not name are sent as headers of the same names."""
+    """Keys that the address does not name are sent as headers, with hyphens for underscores; a key that `secretRef.key`
+    names, under that very name."""
 
 
 class ExchangeSource(SpecModel):

@@ -1,0 +1,57 @@
+"""Secrets by reference: which variables of an environment are a secret's keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from presage.errors import JobError
+from presage.sources.secrets import environment_secret, same_key, secret_value
+from presage.spec.sources import SecretRef
+
+BROKER = SecretRef(name="my-broker")
+
+
+def named(key: str) -> SecretRef:
+    return SecretRef(name="my-broker", key=key)
+
+
+def test_all_variables_with_the_secret_s_prefix_are_its_keys() -> None:
+    variables = {"MY_BROKER_username": "u", "MY_BROKER_X-Api-Key": "k", "OTHER_KEY": "o"}
+    assert environment_secret(BROKER, variables) == {"username": "u", "X-Api-Key": "k"}
+
+
+def test_a_secret_without_a_variable_is_refused_with_the_prefix_to_use() -> None:
+    with pytest.raises(JobError, match="no environment variable starts with MY_BROKER_") as raised:
+        environment_secret(BROKER, {"OTHER_KEY": "o"})
+    assert "MY_BROKER_username" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["MY_BROKER_X-Api-Key", "MY_BROKER_X_API_KEY", "MY_BROKER_X_Api_Key", "MY_BROKER_x_api_key", "X_API_KEY"],
+)
+def test_a_key_with_hyphens_is_found_under_names_that_a_shell_can_set(variable: str) -> None:
+    assert environment_secret(named("X-Api-Key"), {"MY_BROKER_OTHER": "o", variable: "k"}) == {"X-Api-Key": "k"}
+
+
+def test_of_several_variables_the_one_of_the_very_key_counts() -> None:
+    variables = {"API_KEY": "3", "MY_BROKER_API_KEY": "2", "MY_BROKER_api_key": "1"}
+    assert environment_secret(named("api_key"), variables) == {"api_key": "1"}
+    assert environment_secret(named("api_key"), {name: variables[name] for name in list(variables)[:2]}) == {
+        "api_key": "2"
+    }
+
+
+def test_a_missing_key_is_refused_with_a_variable_that_a_shell_can_set() -> None:
+    with pytest.raises(JobError, match="its key 'X-Api-Key' is not among") as raised:
+        environment_secret(named("X-Api-Key"), {"MY_BROKER_X_OTHER": "o"})
+    assert raised.value.remedy == "Set MY_BROKER_X_API_KEY."
+    with pytest.raises(JobError, match=r"it has no key 'tls\.crt'") as raised:
+        secret_value({"tls": "o"}, BROKER, "tls.crt")
+    assert raised.value.remedy == "Set MY_BROKER_TLS_CRT."
+
+
+def test_a_value_is_found_however_its_key_is_written() -> None:
+    assert secret_value({"TLS_CRT": "c"}, BROKER, "tls.crt") == "c"
+    assert same_key("X-Api-Key", "x_API_key")
+    assert not same_key("X-Api-Key", "XApiKey")
