@@ -55,3 +55,12 @@ def test_a_value_is_found_however_its_key_is_written() -> None:
     assert secret_value({"TLS_CRT": "c"}, BROKER, "tls.crt") == "c"
     assert same_key("X-Api-Key", "x_API_key")
     assert not same_key("X-Api-Key", "XApiKey")
+
+
+def test_a_variable_of_another_secret_of_the_job_is_no_key_of_one_with_a_shorter_name():
+    variables = {"MY_KEY": "1", "MY_BROKER_X_API_KEY": "2"}
+    mine = SecretRef(name="my")
+    assert environment_secret(mine, variables, beside=(mine, BROKER)) == {"KEY": "1"}
+    assert environment_secret(BROKER, variables, beside=(mine, BROKER)) == {"X_API_KEY": "2"}
+    with pytest.raises(JobError, match="no environment variable starts with MY_"):
+        environment_secret(mine, {"MY_BROKER_X_API_KEY": "2"}, beside=(BROKER,))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from presage.errors import JobError
 from presage.spec.sources import SecretRef
 
 
-def environment_secret(reference: SecretRef, environment: Mapping[str, str] | None = None) -> Mapping[str, str]:
+def environment_secret(
+    reference: SecretRef, environment: Mapping[str, str] | None = None, *, beside: Iterable[SecretRef] = ()
+) -> Mapping[str, str]:
     """Return the keys and values of a secret.
 
     The variable of key `api_key` or `api-key` of secret `fred` is `FRED_API_KEY`, with the key in any capitals, or,
@@ -23,6 +25,7 @@ def environment_secret(reference: SecretRef, environment: Mapping[str, str] | No
     Args:
         reference: The secret; with a key, that one alone.
         environment: Variables; default: those of this process.
+        beside: The job's secrets: a variable of `my-broker`, such as MY_BROKER_KEY, is none of secret `my`.
 
     Returns:
         By key: the name that the reference gives, else the rest of the variable's.
@@ -30,8 +33,10 @@ def environment_secret(reference: SecretRef, environment: Mapping[str, str] | No
     Raises:
         JobError: No variable is set.
     """
-    variables = os.environ if environment is None else environment
     prefix = reference.prefix
+    others = tuple(other.prefix for other in beside if other.prefix != prefix and other.prefix.startswith(prefix))
+    given = os.environ if environment is None else environment
+    variables = {name: value for name, value in given.items() if not name.startswith(others)}
     if reference.key is None:
         found = {name.removeprefix(prefix): value for name, value in variables.items() if name.startswith(prefix)}
         if found:

@@ -11,7 +11,7 @@ from presage.spec.evaluation import CLASSIFICATION_METRICS, Evaluation, Promotio
 from presage.spec.features import Feature, Selection
 from presage.spec.models import TASK_MODELS, Model
 from presage.spec.operations import Engine, Monitoring, Resources, Retention, Schedule, Serving, Sink
-from presage.spec.sources import Source
+from presage.spec.sources import SecretRef, Source
 
 API_VERSION: Literal["presage.dev/v1alpha1"] = "presage.dev/v1alpha1"
 KIND: Literal["PredictionJob"] = "PredictionJob"
@@ -135,6 +135,16 @@ class PredictionJobSpec(SpecModel):
     def is_served(self) -> bool:
         """Whether a server answers for the job: of Regression and Classification this version serves none."""
         return self.serving.enabled and not self.is_tabular
+
+    @property
+    def secret_refs(self) -> tuple[SecretRef, ...]:
+        """The Secrets that its sources and sinks name, in their order."""
+        kinds = (
+            *(getattr(source, source.kind) for source in self.sources),
+            *(sink.sql or sink.files for sink in self.sinks),
+        )
+        named = (getattr(kind, "secret_ref", None) for kind in kinds)
+        return tuple(reference for reference in named if reference is not None)
 
     def source(self, name: str) -> Source:
         """Return the source of this name; raises KeyError where there is none."""

@@ -19,8 +19,7 @@ from presage.spec.base import (
 
 
 class SecretRef(SpecModel):
-    """A Secret in the job's namespace; on a laptop environment variables: FRED_API_KEY for `api_key` or
-    `api-key` of `fred`."""
+    """A Secret in the job's namespace; on a laptop environment variables: FRED_API_KEY for `api-key` of `fred`."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the Secret."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from presage.errors import DataError
@@ -11,6 +12,7 @@ from presage.evaluation.scorecard import SourceSummary
 from presage.frame import TIME
 from presage.lake.tables import Lake, TableVersion
 from presage.sources.contract import Request
+from presage.sources.secrets import environment_secret
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.steps.reading import raw_table
@@ -55,7 +57,12 @@ def ingest_rows(
     """
     target = job.spec.target
     source = job.spec.source(target.source)
-    request = Request(base=base, frequency=parse_frequency(job.spec.frequency), end=now)
+    request = Request(
+        base=base,
+        frequency=parse_frequency(job.spec.frequency),
+        end=now,
+        secret=partial(environment_secret, beside=job.spec.secret_refs),
+    )
     telling: dict[str, Kind] = dict.fromkeys(filter(None, (target.column, target.relative_to)), "number")
     given = read_table(
         source,

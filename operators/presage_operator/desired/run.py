@@ -153,13 +153,7 @@ def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonO
 
 def _secrets(job: PredictionJob) -> list[JsonValue]:
     """Return what gives the run the Secrets that the job's sources and sinks name, each under its own prefix."""
-    spec = job.spec
-    kinds = (
-        *(getattr(source, source.kind) for source in spec.sources),
-        *(sink.sql or sink.files for sink in spec.sinks),
-    )
-    references = [kind.secret_ref for kind in kinds if getattr(kind, "secret_ref", None) is not None]
-    by_name = {reference.name: reference.prefix for reference in references}
+    by_name = {reference.name: reference.prefix for reference in job.spec.secret_refs}
     return [{"prefix": prefix, "secretRef": {"name": name}} for name, prefix in by_name.items()]
 
 
