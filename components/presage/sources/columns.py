@@ -48,6 +48,14 @@ def needed_columns(source: Source, table: Table) -> dict[str, str]:
     return needed | {time_column(source, table): "time"}
 
 
+def needed_names(source: Source) -> frozenset[str] | None:
+    """Return the only columns that a source reads of a table; None where it takes all that hold numbers."""
+    if not source.columns:
+        return None
+    named = (*source.columns.values(), source.time, source.series, source.availability.column)
+    return frozenset(filter(None, named))
+
+
 def require_columns(source: Source, needed: Mapping[str, str], present: Iterable[str], place: str) -> None:
     """Raise DataError, with the nearest name, for the first needed column that is not present."""
     names = list(present)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 from operator import or_
 
@@ -12,7 +13,7 @@ import polars as pl
 from presage.errors import DataError
 from presage.sources.columns import Numbers
 from presage.sources.quotes import quoted
-from presage.sources.timestamps import Where
+from presage.sources.timestamps import Moments, Where, describe_times
 from presage.spec.sources import Source
 
 _SLACK = 1e-9
@@ -20,6 +21,9 @@ _SLACK = 1e-9
 
 _LARGEST = 1e38
 """Absolute value above which a number cannot be true: trees compute in single precision, where it would be infinite."""
+
+_PER_DAY = {"days": 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_EPOCH = date(1970, 1, 1).toordinal()
 
 _BOUNDS = (
     ("high", "below", "low"),
@@ -103,3 +107,25 @@ def _out_of_order(price: Numbers, side: str, bound: Numbers) -> Fault:
         rows,
         lambda row: f"{price.column} {price.values[row]:g} is {side} {bound.column} {bound.values[row]:g}",
     )
+
+
+def unread_times(cells: pl.Series, moments: Moments, source: Source) -> Fault:
+    """Return the fault of rows whose cell tells no time; `moments` is what was read of the cells."""
+
+    def sentence(row: int) -> str:
+        if cells.is_null()[row]:
+            return "the row has no time"
+        if cells.dtype.is_temporal():
+            return f"{_with_a_year(cells, row)} is no time between the years 1000 and 3000"
+        return f"{quoted(cells[row])} is no time {describe_times(source)}"
+
+    return Fault(cells.name, moments.moments.is_null(), sentence)
+
+
+def _with_a_year(cells: pl.Series, row: int) -> str:
+    """Return a time, or its number where it is of a year that Python does not have."""
+    number, unit = int(cells.to_physical()[row]), getattr(cells.dtype, "time_unit", "days")
+    days = number // _PER_DAY[unit]
+    if date.min.toordinal() <= days + _EPOCH <= date.max.toordinal():
+        return str(cells[row])
+    return f"{number} {unit} since 1970-01-01"

@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from presage.errors import DataError
-from presage.sources.columns import needed_columns, require_columns
+from presage.errors import DataError, SourceUnavailableError
+from presage.sources.columns import needed_columns, needed_names, require_columns
 from presage.sources.contract import Part, Table
 from presage.sources.dtypes import is_pattern, likely_dtypes, surely_read
 from presage.sources.parquet import read_parquet
@@ -57,14 +58,38 @@ def parse(content: bytes, name: str, options: TableOptions, source: Source) -> T
 
 
 def read_file(path: Path, name: str, options: TableOptions, source: Source) -> Table:
-    """Return the rows of one file on a disk, as `parse` does of its bytes; those of Parquet are never all in memory."""
+    """Return the rows of one file on a disk, as `parse` does of its bytes; those of Parquet are never all in memory.
+
+    Raises:
+        DataError: As `parse`.
+        OSError: The file cannot be read.
+        SourceUnavailableError: It was replaced or written to while it was read.
+    """
     if name.lower().endswith(".gz") or not _is_parquet(name.lower(), options):
         return parse(path.read_bytes(), name, options, source)
     place = f"source {source.name!r}, {name}"
     with path.open("rb") as file:
         if not file.read(1):
             raise DataError(f"{place}: the file is empty.", _AGAIN)
-    return _parse_parquet(lambda: pa.OSFile(str(path)), name, place, source)
+        found = _state(os.fstat(file.fileno()))
+
+    def same(state: os.stat_result) -> None:
+        if _state(state) != found:
+            raise SourceUnavailableError(f"{place}: the file was changed while it was read.", "Run again.")
+
+    def opened() -> pa.NativeFile:
+        handle = pa.OSFile(str(path))
+        same(os.fstat(handle.fileno()))
+        return handle
+
+    table = _parse_parquet(opened, name, place, source)
+    same(path.stat())
+    return table
+
+
+def _state(state: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells a file from one that took its place, and from itself with other content."""
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _is_parquet(name: str, options: TableOptions) -> bool:
@@ -122,20 +147,28 @@ def _unpack(content: bytes, place: str) -> bytes:
 def _parse_parquet(opened: Callable[[], pa.NativeFile], name: str, place: str, source: Source) -> Table:
     # polars' own reader brings the process down to a Rust panic on some damaged files; Arrow's checks what it reads.
     try:
-        data = read_parquet(opened, repeated=source.series)
+        data = read_parquet(opened, place, repeated=source.series, needed=needed_names(source))
     except (
         pa.ArrowException,
-        OSError,
         OverflowError,
         ValueError,
         pl.exceptions.PolarsError,
         pl.exceptions.PanicException,
     ) as error:
-        raise DataError(
-            f"{place}: the file is no Parquet, or is cut off or damaged.",
-            "Get the file again, or set `format: CSV` where it is text.",
-        ) from error
+        raise _damaged(place) from error
+    except OSError as error:
+        # Arrow's own faults of the content have no number, those of the disk do.
+        if error.errno is not None:
+            raise
+        raise _damaged(place) from error
     return _with_possible_names(Table(data, (Part(name, data.height),)), place)
+
+
+def _damaged(place: str) -> DataError:
+    return DataError(
+        f"{place}: the file is no Parquet, or is cut off or damaged.",
+        "Get the file again, or set `format: CSV` where it is text.",
+    )
 
 
 def _parse_csv(content: bytes, name: str, options: TableOptions, place: str, source: Source) -> Table:

@@ -33,13 +33,12 @@ from presage.frame import KEY, KNOWN_AT, SERIES, TIME
 from presage.sources.columns import plainly_sound, series_column, time_column, value_numbers
 from presage.sources.contract import Request, Table
 from presage.sources.duplicates import last_of_each_key, refuse_contradictions, too_many
-from presage.sources.faults import Fault, number_faults, rows_to_drop
+from presage.sources.faults import Fault, number_faults, rows_to_drop, unread_times
 from presage.sources.formats import join
 from presage.sources.periods import DAY, one_period_later, period_ends, period_starts
-from presage.sources.quotes import quoted
 from presage.sources.registry import adapter
 from presage.sources.spacing import refuse_rarer_rows
-from presage.sources.timestamps import Moments, Where, describe_times, read_moments
+from presage.sources.timestamps import Moments, Where, read_moments
 from presage.spec.base import Frequency, parse_duration, parse_frequency
 from presage.spec.sources import Source
 
@@ -209,7 +208,7 @@ class _Labels:
 
 def _read_labels(source: Source, data: pl.DataFrame, time: str, column: str | None, where: Where) -> _Labels:
     times = read_moments(data[time], source, where)
-    faults = [_unread_times(data[time], times, source)]
+    faults = [unread_times(data[time], times, source)]
     series = None
     if column is not None:
         series = data[column] if data[column].dtype == pl.Categorical else data[column].cast(pl.String)
@@ -217,7 +216,7 @@ def _read_labels(source: Source, data: pl.DataFrame, time: str, column: str | No
     published = None
     if source.availability.column is not None:
         published = read_moments(data[source.availability.column], source, where)
-        faults.append(_unread_times(data[source.availability.column], published, source))
+        faults.append(unread_times(data[source.availability.column], published, source))
     return _Labels(series, times, published, tuple(faults))
 
 
@@ -235,14 +234,6 @@ def _require_zone(source: Source) -> None:
             f"source {source.name!r}: there is no time zone {source.time_zone!r}.",
             "Set `timeZone` to a name of the IANA database, such as UTC or America/New_York.",
         ) from error
-
-
-def _unread_times(cells: pl.Series, moments: Moments, source: Source) -> Fault:
-    def sentence(row: int) -> str:
-        cell = cells[row]
-        return "the row has no time" if cell is None else f"{quoted(cell)} is no time {describe_times(source)}"
-
-    return Fault(cells.name, moments.moments.is_null(), sentence)
 
 
 def _starts(times: Moments, period: Frequency, source: Source) -> pl.Series:

@@ -75,7 +75,10 @@ def read_moments(cells: pl.Series, source: Source, where: Where) -> Moments:
     if dtype == pl.Date:
         return _from_days(cells, source.time_zone)
     if isinstance(dtype, pl.Datetime):
-        return _from_clock(cells.cast(pl.Datetime("us", dtype.time_zone)), source, where)
+        # Other units of a time without a year overflow.
+        possible = cells.to_physical().is_between(*possible_counts(dtype.time_unit))
+        sound = cells if possible.all() else _only(cells, possible)
+        return _from_clock(sound.cast(pl.Datetime("us", dtype.time_zone)), source, where)
     if dtype.is_numeric() and source.time_unit is not None:
         return _from_numbers(cells, source.time_unit)
     problem = "holds numbers" if dtype.is_numeric() else f"holds {dtype}, which is no time"

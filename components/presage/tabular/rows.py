@@ -20,12 +20,11 @@ from presage.errors import DataError
 from presage.frame import KNOWN_AT, TIME
 from presage.sources.columns import Numbers, time_column
 from presage.sources.contract import Request, Table
-from presage.sources.faults import Fault, number_faults, rows_to_drop
+from presage.sources.faults import number_faults, rows_to_drop, unread_times
 from presage.sources.formats import join
 from presage.sources.periods import DAY, period_ends
-from presage.sources.quotes import quoted
 from presage.sources.registry import adapter
-from presage.sources.timestamps import Moments, Where, describe_times, read_moments
+from presage.sources.timestamps import Moments, Where, read_moments
 from presage.spec.base import parse_duration
 from presage.spec.sources import Source
 from presage.tabular.columns import ROW, TAKEN, Kind, read_columns
@@ -97,11 +96,11 @@ def to_table(
     values = read_columns(source, table, target=target, kinds=kinds, may_lack=may_lack)
     time = time_column(source, table)
     moments = read_moments(table.data[time], source, table.where)
-    faults = [_unread(table.data[time], moments, source)]
+    faults = [unread_times(table.data[time], moments, source)]
     published = None
     if source.availability.column is not None:
         published = read_moments(table.data[source.availability.column], source, table.where)
-        faults.append(_unread(table.data[source.availability.column], published, source))
+        faults.append(unread_times(table.data[source.availability.column], published, source))
     numbers = {name: cells for name, cells in values.items() if isinstance(cells, Numbers)}
     dropped = rows_to_drop([*number_faults(numbers), *faults], source, table.where)
     known_at = _known_at(moments, published, source=source, dropped=dropped, where=table.where)
@@ -117,14 +116,6 @@ def kinds_of(rows: pl.DataFrame) -> dict[str, Kind]:
     return {
         name: "text" if dtype == pl.String else "number" for name, dtype in rows.schema.items() if name not in TAKEN
     }
-
-
-def _unread(cells: pl.Series, moments: Moments, source: Source) -> Fault:
-    def sentence(row: int) -> str:
-        cell = cells[row]
-        return "the row has no time" if cell is None else f"{quoted(cell)} is no time {describe_times(source)}"
-
-    return Fault(cells.name, moments.moments.is_null(), sentence)
 
 
 def _known_at(
