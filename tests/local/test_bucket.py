@@ -304,6 +304,31 @@ def test_a_run_that_fails_keeps_nothing_and_names_the_bucket(
     assert f"no run 'other' in {uri('failed')}" in ended.err
 
 
+def test_what_was_kept_in_between_stays_where_the_rest_fails_and_is_not_sent_twice(
+    reached: Gateway, local: Path, later: Path, job: PredictionJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = reached.folder / "between"
+
+    def fail() -> None:
+        with work_in(uri("between"), job) as place:
+            take_over(local, place.directory)
+            place.keep()
+            place.keep()
+            assert names(folder) == names(local)
+            take_over(later, place.directory)
+            raise StorageError("the disk is full.")
+
+    with proxy(reached.url) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+        with pytest.raises(StorageError, match="disk is full"):
+            fail()
+        assert len(between.written) == len(names(local))
+        assert names(folder) == names(local)
+        fill("between", later, job)
+    assert names(folder) == names(later)
+    require_whole(folder, job)
+
+
 def test_what_another_wrote_meanwhile_is_not_overwritten(
     reached: Gateway, local: Path, job: PredictionJob, bucket: Opener
 ) -> None:
@@ -448,6 +473,7 @@ def test_a_directory_is_worked_in_as_it_is(tmp_path: Path, job: PredictionJob) -
     for location in (str(tmp_path), tmp_path.as_uri()):
         with work_in(location, job) as place, look_in(location, job) as seen:
             assert place.directory == seen.directory == tmp_path
+            place.keep()
             assert place.called(tmp_path / "runs") == str(tmp_path / "runs")
     with pytest.raises(NotSupportedError), look_in("gs://lakes/a", job):
         pass

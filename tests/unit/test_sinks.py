@@ -9,6 +9,7 @@ import pytest
 import yaml
 from commands import EXAMPLES
 from polars.testing import assert_frame_equal
+from row_job_case import make_job
 
 from presage.errors import DataError, JobError, NotSupportedError
 from presage.frame import TIMESTAMP
@@ -130,6 +131,32 @@ def test_frames_in_prophets_shape_have_the_level():
 def test_what_cannot_be_written_is_refused_before_a_run(fields, error, words):
     with pytest.raises(error, match=words):
         require_supported(job(sink(**fields)))
+
+
+@pytest.mark.parametrize("data", ["bars", "frames", "grades"])
+def test_what_rows_do_not_have_is_refused_before_a_run(data):
+    with pytest.raises(NotSupportedError, match=rf"spec.sinks\[0\].data: task Regression has no {data}") as told:
+        require_supported(make_job(sinks=[sink(data=data)]))
+    assert "raw (the rows) or to forecasts (their predictions)" in told.value.remedy
+
+
+@pytest.mark.parametrize("data", ["raw", "forecasts"])
+def test_rows_and_predictions_have_no_shape_of_prophets(data):
+    with pytest.raises(NotSupportedError, match=r"spec.sinks\[0\].layout: DsYSymbol is for bars and frames"):
+        require_supported(make_job(sinks=[sink(data=data, layout="DsYSymbol")]))
+
+
+def test_rows_are_told_apart_by_their_identity_and_predictions_also_by_model_and_moment():
+    over_rows = make_job(sinks=[sink(data="raw"), sink(name="predicted")])
+    require_supported(over_rows)
+    held = rows(2, row=["a-0", "b-0"], price=[1.0, None]).drop("series")
+    issued = rows(2, row=["b-0"] * 2, issued_at=[START] * 2, model=["ridge"] * 2, mean=[1.0, 2.0], run=["r2", "r1"])
+    given = {"rows": {"trips": held}, "predictions": {"trips": issued}}
+    raw, predicted = (sink_tables(over_rows, one, given)[0] for one in over_rows.spec.sinks)
+    assert (raw.name, raw.key, raw.grows_by) == ("trips_raw", ("row",), None)
+    assert raw.rows["price"].to_list() == [1.0, None]
+    assert (predicted.name, predicted.key) == ("trips_forecasts", ("row", "issued_at", "model"))
+    assert predicted.rows["mean"].to_list() == [1.0], "of the same prediction the newest run's is kept"
 
 
 def test_two_sinks_of_one_table_are_refused():

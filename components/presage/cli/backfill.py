@@ -62,6 +62,7 @@ def backfill(  # noqa: PLR0917  # its arguments are options
                 start=start and moment(start),
                 end=end and moment(end),
                 progress=progress,
+                on_kept=place.keep,
             )
         if output is Output.table:
             _print(done)

@@ -1,7 +1,8 @@
 """The engine that runs tasks on Spark or Dask, by Fugue.
 
-Tasks and results travel between this process and its workers as pickled bytes, in text: the workers are trusted, and
-have the same version of Presage.
+The tasks of a worker that is lost are done by the others; where none is left, the wait for one is bounded. Tasks and
+results travel between this process and its workers as pickled bytes, in text: the workers are trusted, and have the
+same version of Presage.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ import logging
 import os
 import pickle
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
+from threading import Thread
 from typing import Any, Literal, Self
 
 import pandas as pd
@@ -26,6 +32,11 @@ from presage.tasks import THREADS, Found, Given
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 30
+_WORKER_SECONDS = 300
+"""How long a cluster may be without any worker: those of a cluster that scales by itself need minutes to come."""
+_LOOK_SECONDS = 1.0
+_ATTEMPTS = 4
+"""Workers that a task may take with it, as Spark and Dask count by themselves."""
 _ONE_THREAD = dict.fromkeys(THREADS, "1")
 
 
@@ -51,6 +62,9 @@ class ClusterEngine:
         self._address = address
         self._on_progress = on_progress
         self._session: Any = None
+        self._count_workers: Callable[[], int] = lambda: 1
+        self._wait_for_a_worker: Callable[[], None] = lambda: None
+        self._running: Thread | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -71,21 +85,26 @@ class ClusterEngine:
             Exception: What a task raised, as it is.
             EngineUnavailableError: The cluster does not answer.
             MissingExtraError: The library is not installed.
-            WorkerLostError: The cluster gave up on a task.
+            WorkerLostError: The cluster gave up on a task, or has had no worker for some minutes.
         """
         todo = tuple(tasks)
         if len(todo) < 2:
             return LocalEngine(1, self._on_progress).map(function, todo)
         api = _imported("fugue.api", self._kind)
         if self._session is None:
-            self._session = self._spark() if self._kind == "spark" else self._dask()
+            library = _imported("pyspark.sql" if self._kind == "spark" else "distributed", self._kind)
+            self._stack.enter_context(_libraries_say_nothing())
+            self._stack.callback(self._let_end)
+            self._session = self._spark(library) if self._kind == "spark" else self._dask(library)
         sent = pd.DataFrame(
             {
                 "number": range(len(todo)),
                 "task": [_packed((__version__, function, task)) for task in todo],
             }
         )
-        try:
+
+        def run() -> pd.DataFrame:
+            self._wait_for_a_worker()
             frame = api.transform(
                 sent,
                 _work,
@@ -94,7 +113,13 @@ class ClusterEngine:
                 partition={"num": len(todo), "algo": "even"},
                 as_local=True,
             )
-            came = api.as_pandas(frame).sort_values("number")
+            answered: pd.DataFrame = api.as_pandas(frame)
+            return answered.sort_values("number")
+
+        try:
+            came = self._while_there_are_workers(run)
+        except WorkerLostError:
+            raise
         except Exception as error:
             raise WorkerLostError(
                 f"{self._kind}{self._at} gave up on a task: {_first_line(error)}.",
@@ -106,12 +131,32 @@ class ClusterEngine:
             self._on_progress(len(found), len(todo))
         return found
 
+    def _while_there_are_workers(self, run: Callable[[], Found]) -> Found:
+        """Return what a call gives; raises WorkerLostError where no worker has been there for too long."""
+        came: Future[Found] = Future()
+        self._running = Thread(target=_settle, args=(came, run), name="cluster", daemon=True)
+        self._running.start()
+        seen = time.monotonic()
+        while not wait((came,), _LOOK_SECONDS).done:
+            if self._count_workers():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _WORKER_SECONDS:
+                raise WorkerLostError(
+                    f"{self._kind}{self._at} has had no worker for {_WORKER_SECONDS} seconds.",
+                    "See why its workers do not come or end; where memory ran out, give them more; then run again.",
+                )
+        return came.result()
+
+    def _let_end(self) -> None:
+        """Let what ran until the cluster was left end with its error."""
+        if self._running is not None:
+            self._running.join(_CONNECT_SECONDS)
+
     @property
     def _at(self) -> str:
         return f" at {self._address}" if self._address else ""
 
-    def _dask(self) -> Any:  # noqa: ANN401  # distributed has no types
-        distributed = _imported("distributed", self._kind)
+    def _dask(self, distributed: Any) -> Any:  # noqa: ANN401  # distributed has no types
         try:
             if self._address is None:
                 cluster = distributed.LocalCluster(
@@ -121,23 +166,34 @@ class ClusterEngine:
                     dashboard_address=None,
                     env=_ONE_THREAD,
                 )
-                self._stack.callback(cluster.close)
+                self._stack.callback(_leave, cluster.close)
                 client = distributed.Client(cluster, timeout=_CONNECT_SECONDS)
             else:
                 client = distributed.Client(self._address, timeout=_CONNECT_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
             raise self._unavailable(error) from error
-        self._stack.callback(client.close)
+        self._stack.callback(_leave, client.close)
+
+        def count() -> int:
+            try:
+                return len(client.sync(client.scheduler.ncores, callback_timeout=_CONNECT_SECONDS))
+            except Exception as error:  # noqa: BLE001  # whatever a scheduler that goes away makes of the question
+                _LOG.info("scheduler not asked", extra={"fault": _first_line(error)})
+                return 0
+
+        self._count_workers = count
+        # Dask cuts what is sent by the number of workers.
+        self._wait_for_a_worker = partial(client.wait_for_workers, 1)
         return client
 
-    def _spark(self) -> Any:  # noqa: ANN401  # pyspark has no types
-        sql = _imported("pyspark.sql", self._kind)
+    def _spark(self, sql: Any) -> Any:  # noqa: ANN401  # pyspark has no types
         # The workers of this machine are this Python; those of another have their own.
         os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
         if self._address is None or self._address.startswith("local"):
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = sql.SparkSession.builder.master(self._address or f"local[{self._workers}]").appName("presage")
-        settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+        builder = sql.SparkSession.builder.master(self._address or f"local[{self._workers},{_ATTEMPTS}]")
+        builder = builder.appName("presage")
+        settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "FATAL"}
         settings |= {f"spark.executorEnv.{name}": value for name, value in _ONE_THREAD.items()}
         for name, value in settings.items():
             builder = builder.config(name, value)
@@ -150,7 +206,15 @@ class ClusterEngine:
             ) from error
         except Exception as error:
             raise self._unavailable(error) from error
-        self._stack.callback(session.stop)
+        self._stack.callback(_leave, session.stop)
+        if not session.sparkContext.master.startswith("local"):
+
+            def count() -> int:
+                # One of them is this process.
+                executors = session.sparkContext._jsc.sc().getExecutorMemoryStatus()  # noqa: SLF001  # no other way
+                return int(executors.size()) - 1
+
+            self._count_workers = count
         return session
 
     def _unavailable(self, error: Exception) -> EngineUnavailableError:
@@ -177,6 +241,43 @@ def _work(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"number": row["number"], "answer": _packed(came)}
 
 
+@contextmanager
+def _libraries_say_nothing() -> Iterator[None]:
+    """Keep what the libraries log of a fault, tracebacks included, off the terminal: it is told as an error.
+
+    They are imported already, for Dask's own import sets what it logs.
+    """
+    # Without any handler Python itself writes to stderr.
+    root, silent = logging.getLogger(), logging.NullHandler()
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    root.addHandler(silent)
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        root.removeHandler(silent)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _settle(came: Future[Found], run: Callable[[], Found]) -> None:
+    try:
+        came.set_result(run())
+    except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+        came.set_exception(error)
+
+
+def _leave(close: Callable[[], None]) -> None:
+    """Close what leads to a cluster; one that is gone must not hide what came of the tasks."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            close()
+    except Exception as error:  # noqa: BLE001  # as above
+        _LOG.warning("cluster not left", extra={"fault": _first_line(error)})
+
+
 def _packed(value: object) -> str:
     return base64.b64encode(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)).decode("ascii")
 
@@ -196,4 +297,7 @@ def _imported(module: str, kind: str) -> Any:  # noqa: ANN401  # a module
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # Spark's client tells first what it called, and then what was wrong.
+    line = lines[1] if len(lines) > 1 and lines[0].startswith("An error occurred while calling") else lines[0]
+    return line.lstrip(": ").rstrip(".")[:300]

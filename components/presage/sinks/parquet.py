@@ -48,7 +48,7 @@ def write_files(
         for table in tables:
             write_atomically(directory / f"{table.name}.parquet", _parquet(table))
         return
-    bucket, prefix = _bucket(sink.uri, place)
+    bucket, prefix = bucket_prefix(sink.uri, place)
     client = _client(sink, place, secret)
     try:
         for table in tables:
@@ -61,7 +61,7 @@ def local_directory(uri: str, base: Path, place: str) -> Path | None:
     """Return the directory that a location names, None for a bucket; raises JobError for what is neither."""
     parts = urlsplit(uri)
     if parts.scheme == "s3":
-        _bucket(uri, place)
+        bucket_prefix(uri, place)
         return None
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
         return Path(unquote(parts.path))
@@ -72,7 +72,8 @@ def local_directory(uri: str, base: Path, place: str) -> Path | None:
     return base / uri
 
 
-def _bucket(uri: str, place: str) -> tuple[str, str]:
+def bucket_prefix(uri: str, place: str) -> tuple[str, str]:
+    """Return bucket and prefix, which ends in a slash, of `s3://bucket/prefix`; raises JobError for what is none."""
     parts = urlsplit(uri)
     if "@" in parts.netloc:
         raise JobError(f"{place}: the address holds credentials.", "Take them out; set `secretRef`.")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -24,6 +25,7 @@ from presage.files import write_atomically
 from presage.frame import TIME
 from presage.lake.tables import Lake
 from presage.sources.contract import NOTHING_BEFORE, Request
+from presage.sources.secrets import environment_secret
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes
@@ -88,6 +90,7 @@ def backfill(
     progress: Report,
     chunk_bytes: int = CHUNK_BYTES,
     sleep: Callable[[float], None] = time.sleep,
+    on_kept: Callable[[], None] = lambda: None,
 ) -> Backfill:
     """Fill the raw tables of a job's sources; no run is made.
 
@@ -104,6 +107,7 @@ def backfill(
         progress: Told how far it is.
         chunk_bytes: Size in memory of what is fetched before it is kept.
         sleep: Waits for so many seconds.
+        on_kept: Called whenever more has been kept in the work directory, which nobody writes to meanwhile.
 
     Raises:
         JobError: The job has no source of a name, or the span ends before it starts.
@@ -122,7 +126,13 @@ def backfill(
             "Give an earlier --start or a later --end.",
         )
     work = WorkDirectory(workdir)
-    request = Request(base=base, frequency=parse_frequency(job.spec.frequency), end=now, sleep=sleep)
+    request = Request(
+        base=base,
+        frequency=parse_frequency(job.spec.frequency),
+        end=now,
+        sleep=sleep,
+        secret=partial(environment_secret, beside=job.spec.secret_refs),
+    )
     with work.only_run(job):
         lake = Lake(work.lake.as_uri())
         reads = [
@@ -136,7 +146,7 @@ def backfill(
         for read in reads:
             name = read.source.name
             held = lake.current(read.table)
-            kept = _read_on(read, lake, progress)
+            kept = _read_on(read, lake, progress, on_kept)
             bars = known_bars(job, read.source, lake, kept, now=now)
             asked = None
             if can_be_asked_for_spans(read.source):
@@ -144,7 +154,7 @@ def backfill(
                 first = _first(bars) if start is None else max(start, NOTHING_BEFORE)
                 spans = (Span(first, until),) if named else holes(bars)
                 marks = _Progress.of(work, job, read, spans[0] if named else None, now)
-                ask = _Asking(read, lake, request, marks, progress)
+                ask = _Asking(read, lake, request, marks, progress, on_kept)
                 asked = ask.all(by_month(spans), chunk_bytes)
                 kept = replace(kept, version=lake.current(read.table) or kept.version)
                 bars = known_bars(job, read.source, lake, kept, now=now) if asked else bars
@@ -152,10 +162,11 @@ def backfill(
     return Backfill(job=job.metadata.name, namespace=job.metadata.namespace, sources=tuple(filled))
 
 
-def _read_on(read: SourceRead, lake: Lake, progress: Report) -> Kept:
+def _read_on(read: SourceRead, lake: Lake, progress: Report, on_kept: Callable[[], None]) -> Kept:
     name = read.source.name
     progress(f"reading {name}", 0, 1)
     for kept in keep(read, lake):
+        on_kept()
         _LOG.info("chunk kept", extra={"source": name, "chunk": kept.chunks, "rows": kept.version.rows})
         progress(f"reading {name}", kept.chunks, kept.chunks + 1)
     progress(f"reading {name}", 1, 1)
@@ -189,7 +200,7 @@ class _Progress:
 
     @classmethod
     def of(cls, work: WorkDirectory, job: PredictionJob, read: SourceRead, span: Span | None, now: datetime) -> Self:
-        return cls(work.root / "backfills" / f"{job_key(job)}.{read.source.name}.json", read.table, span, now)
+        return cls(work.root / "backfills" / job_key(job) / f"{read.source.name}.json", read.table, span, now)
 
     def until(self) -> datetime | None:
         """Return up to where the span was read before; None where it was not begun."""
@@ -227,6 +238,7 @@ class _Asking:
     request: Request
     done: _Progress
     progress: Report
+    on_kept: Callable[[], None]
 
     def all(self, spans: Sequence[Span], chunk_bytes: int) -> int:
         """Ask for one span after the other; return how many."""
@@ -236,8 +248,10 @@ class _Asking:
         for number, span in enumerate(left):
             self.progress(f"filling {name}", number, len(left))
             part = begin_span(self.read, replace(self.request, start=span.start, end=span.end), chunk_bytes=chunk_bytes)
-            *_, kept = keep(part, self.lake)
+            for kept in keep(part, self.lake):  # noqa: B007  # the last one is told of
+                self.on_kept()
             self.done.keep(span.end)
+            self.on_kept()
             _LOG.info(
                 "span kept",
                 extra={"source": name, "start": span.start.isoformat(), "end": span.end.isoformat()}

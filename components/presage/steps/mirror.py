@@ -1,7 +1,8 @@
 """Where a command works: a directory, or a copy of a job's part of a bucket whose changes go back when it ends well.
 
-In the bucket things are laid out as in a work directory (`presage.steps.workdir`). They go back in an order in which
-an interruption at any moment leaves the bucket whole: what is referred to comes before what refers to it.
+A command whose parts are worth keeping by themselves, as those of a backfill, sends them back one by one. In the bucket
+things are laid out as in a work directory (`presage.steps.workdir`). They go back in an order in which an interruption
+at any moment leaves the bucket whole: what is referred to comes before what refers to it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -37,10 +38,13 @@ class WorkPlace:
     Attributes:
         directory: The directory to work in.
         name: What its user calls it.
+        keep: Makes what was changed so far outlive the command, however that ends; to be called while nothing is being
+            written. Raises LakeConflictError where another run took over or wrote meanwhile, and StorageError.
     """
 
     directory: Path
     name: str
+    keep: Callable[[], None] = lambda: None
 
     def called(self, path: Path) -> str:
         """Return what the user calls a path in the directory."""
@@ -49,7 +53,7 @@ class WorkPlace:
 
 @contextmanager
 def work_in(location: str, job: PredictionJob) -> Iterator[WorkPlace]:
-    """Give a directory to run a job in; what the block changes is kept when it ends well.
+    """Give a directory to run a job in; what the block changes is kept when it ends well, or when it says so.
 
     Args:
         location: A directory's path, or `s3://bucket/prefix`.
@@ -72,8 +76,9 @@ def work_in(location: str, job: PredictionJob) -> Iterator[WorkPlace]:
         held_lease(bucket, f"runs/{key}/.lock", job=key) as lease,
         _copied(bucket, key, _is_needed) as copy,
     ):
-        yield copy.place
-        _Upload(bucket, key, copy, lease).keep()
+        upload = _Upload(bucket, key, copy, lease)
+        yield replace(copy.place, keep=upload.keep)
+        upload.keep()
 
 
 @contextmanager
@@ -121,16 +126,16 @@ def _tells_of_a_run(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Copy:
-    """A job's part of a bucket as it was found, and the copy of it.
+    """A job's part of a bucket as it was last seen, and the copy of it.
 
     Attributes:
         place: The copy.
-        found: The objects that were there, by name.
-        stamps: By name, what tells that a copied file was not written since.
+        tags: By name, the tags of the objects that are there.
+        stamps: By name, what tells that a file was not written since it was the same as its object.
     """
 
     place: WorkPlace
-    found: dict[str, Stored]
+    tags: dict[str, str]
     stamps: dict[str, tuple[int, int, int]]
 
 
@@ -142,7 +147,8 @@ def _copied(bucket: Bucket, key: str, is_needed: Callable[[str], bool]) -> Itera
             found = _found(bucket, key)
             needed = [name for name in found if is_needed(name)]
             _each(needed, lambda name: _fetch(bucket, name, found[name], place.directory / name))
-            yield _Copy(place, found, {name: _stamp(place.directory / name) for name in needed})
+            tags = {name: stored.etag for name, stored in found.items()}
+            yield _Copy(place, tags, {name: _stamp(place.directory / name) for name in needed})
         except PresageError as error:
             # The copy is gone when its user reads of it.
             error.what = error.what.replace(folder, place.name)
@@ -153,13 +159,17 @@ def _copied(bucket: Bucket, key: str, is_needed: Callable[[str], bool]) -> Itera
 def _found(bucket: Bucket, key: str) -> dict[str, Stored]:
     """Return the objects of a job, by name; other things that stand beside them are nobody's business here."""
     champion = f"champions/{key}.json"
-    found = bucket.list("lake/") | bucket.list(f"runs/{key}/") | bucket.list(champion)
+    found = (
+        bucket.list("lake/") | bucket.list(f"runs/{key}/") | bucket.list(f"backfills/{key}/") | bucket.list(champion)
+    )
     return {name: one for name, one in found.items() if _is_ours(PurePosixPath(name), key) and not name.endswith("/")}
 
 
 def _is_ours(path: PurePosixPath, key: str) -> bool:
     if _hidden(path.as_posix()):
         return False
+    if path.parts[0] == "backfills":
+        return len(path.parts) == 3 and path.parts[1] == key
     depth = {"lake": 2, "runs": 1}.get(path.parts[0])
     if depth is None:
         return path.as_posix() == f"champions/{key}.json"
@@ -183,16 +193,19 @@ class _Order(IntEnum):
     DATA = 0
     LOG = 1
     CHECKPOINT = 2
-    RUN = 3
-    MANIFEST = 4
-    FORECAST = 5
-    CHAMPION = 6
+    BACKFILL = 3
+    RUN = 4
+    MANIFEST = 5
+    FORECAST = 6
+    CHAMPION = 7
 
 
 def _order(name: str) -> _Order:
     path = PurePosixPath(name)
     if path.parts[0] == "champions":
         return _Order.CHAMPION
+    if path.parts[0] == "backfills":
+        return _Order.BACKFILL
     if path.parts[0] == "runs":
         return {MANIFEST: _Order.MANIFEST, FORECAST: _Order.FORECAST}.get(path.name, _Order.RUN)
     if path.parent.name == _LOG_FOLDER:
@@ -210,7 +223,7 @@ class _Upload:
     lease: Lease
 
     def keep(self) -> None:
-        """Write what changed and delete what is gone.
+        """Write what changed since the last time, and delete what is gone.
 
         Raises:
             LakeConflictError: Another run took over, or wrote an object that this one has not seen.
@@ -232,6 +245,7 @@ class _Upload:
         # A manifest is forgotten before the files that it names.
         for name in sorted(gone, key=lambda name: _order(name) is not _Order.MANIFEST):
             self.bucket.delete(name)
+            del self.copy.tags[name]
 
     def _changed(self) -> list[str]:
         directory = self.copy.place.directory
@@ -239,12 +253,15 @@ class _Upload:
         return [name for name in names if not _hidden(name) and self.copy.stamps.get(name) != _stamp(directory / name)]
 
     def _write(self, name: str) -> None:
-        content = (self.copy.place.directory / name).read_bytes()
-        before = self.copy.found.get(name)
-        if self.bucket.write(name, content, over=None if before is None else before.etag) is None:
+        path = self.copy.place.directory / name
+        stamp = _stamp(path)
+        tag = self.bucket.write(name, path.read_bytes(), over=self.copy.tags.get(name))
+        if tag is None:
             raise LakeConflictError(
                 f"another run wrote {self.bucket.place}/{name} meanwhile.", "Nothing more of this run was kept."
             )
+        self.copy.tags[name] = tag
+        self.copy.stamps[name] = stamp
 
     def _gone(self) -> list[str]:
         """Return the names of objects whose file was deleted, or whose run has no manifest, finished or not."""
@@ -256,7 +273,7 @@ class _Upload:
                 return (directory / "runs" / self.key / parts[2] / MANIFEST).exists()
             return (directory / name).exists()
 
-        return [name for name in self.copy.found if not kept(name)]
+        return [name for name in self.copy.tags if not kept(name)]
 
 
 def _hidden(name: str) -> bool:

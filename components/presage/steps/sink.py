@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,18 +15,20 @@ from presage.errors import JobError, NotSupportedError, PresageError
 from presage.features.build import with_range_volatility
 from presage.frame import Panel, to_table
 from presage.lake.tables import Lake
+from presage.sinks.destination import Destination, destination
 from presage.sinks.tables import Data, SinkTable, ds_y_symbol, native
 from presage.sinks.write import check_sink, write_sink
 from presage.sources.secrets import environment_secret
 from presage.spec.job import PredictionJob
 from presage.spec.operations import Sink
-from presage.spec.sources import SecretRef
 from presage.steps.ingest import Ingested
-from presage.steps.workdir import job_key
+from presage.steps.workdir import issued_table
 
 Results: TypeAlias = Mapping[str, pl.DataFrame]
 """Tables of one kind of data as the lake holds them, whole, by name: for raw rows and bars the source's."""
 
+_OF_ROWS: Mapping[str, Data] = {"raw": "rows", "forecasts": "predictions"}
+"""What a sink's `data` means where rows are predicted from themselves."""
 _BY_SOURCE = frozenset({"raw", "bars"})
 _SHAPED = frozenset({"bars", "frames"})
 _FILE_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
@@ -39,9 +42,13 @@ def require_sinks(job: PredictionJob) -> None:
         MissingExtraError: What a sink needs is not installed.
         NotSupportedError: This version cannot write what a sink asks for.
     """
-    taken: dict[tuple[str, str], str] = {}
     for number, sink in enumerate(job.spec.sinks):
         place = f"spec.sinks[{number}]"
+        if job.spec.is_tabular and sink.data not in _OF_ROWS:
+            raise NotSupportedError(
+                f"{place}.data: task {job.spec.task} has no {sink.data}, for it predicts rows from themselves.",
+                "Set it to raw (the rows) or to forecasts (their predictions), or leave the sink out.",
+            )
         if sink.data == "grades":
             raise NotSupportedError(
                 f"{place}.data: this version grades no forecasts.",
@@ -56,12 +63,20 @@ def require_sinks(job: PredictionJob) -> None:
                 f"{place}.table: {sink.table!r} cannot be a name.", "Use no slashes, and no full stop at the start."
             )
         check_sink(sink)
-        where = (sink.sql.uri if sink.sql is not None else sink.files.uri if sink.files is not None else "").rstrip("/")
-        other = taken.setdefault((where, _table_name(job, sink)), sink.name)
-        if other != sink.name:
-            raise JobError(
-                f"{place}: it would write the same table as sink {other!r}.", "Set `table` of one of them to another."
-            )
+    _require_own_tables(job, Path())
+
+
+def _require_own_tables(job: PredictionJob, base: Path) -> None:
+    """Raise JobError where two sinks would write the same table, given the folder that relative paths start from."""
+    taken: dict[Destination, str] = {}
+    for number, sink in enumerate(job.spec.sinks):
+        for name in _table_names(job, sink):
+            other = taken.setdefault(destination(sink, name, base), sink.name)
+            if other != sink.name:
+                raise JobError(
+                    f"spec.sinks[{number}]: it would write the same table as sink {other!r}.",
+                    "Set `table` of one of them to another.",
+                )
 
 
 def sink_results(
@@ -71,7 +86,7 @@ def sink_results(
     target = job.spec.target.source
 
     def forecasts() -> Results:
-        version = lake.current(f"forecasts/{job_key(job)}")
+        version = lake.current(issued_table(job))
         return {} if version is None else {target: lake.read(version)}
 
     return {
@@ -87,7 +102,6 @@ def write_sinks(
     results: Mapping[Data, Callable[[], Results]],
     *,
     base: Path,
-    secret: Callable[[SecretRef], Mapping[str, str]] = environment_secret,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Write a run's results to all sinks of a job.
@@ -100,13 +114,15 @@ def write_sinks(
         results: By kind of data, what gives it, which is called only where a sink wants it. A sink whose data is not
             there is left as it is.
         base: Folder that relative paths start from.
-        secret: Gives the keys and values of a secret.
         sleep: Waits for so many seconds.
 
     Raises:
+        JobError: Two sinks would write the same table; none is written.
         PresageError: A sink failed: the first one that a repeat does not help, else the first one.
     """
-    wanted = {sink.data for sink in job.spec.sinks}
+    _require_own_tables(job, base)
+    secret = partial(environment_secret, beside=job.spec.secret_refs)
+    wanted = {_given(job, sink) for sink in job.spec.sinks}
     given = {data: result() for data, result in results.items() if data in wanted}
     failures: list[PresageError] = []
     for sink in job.spec.sinks:
@@ -134,18 +150,38 @@ def sink_tables(job: PredictionJob, sink: Sink, results: Mapping[Data, Results])
     Raises:
         DataError: A number is infinite.
     """
-    if sink.data == "grades":
+    data = _given(job, sink)
+    if data is None:
         return ()
-    parts = results.get(sink.data, {})
+    parts = results.get(data, {})
     name = _table_name(job, sink)
     if sink.layout == "DsYSymbol":
         target = job.spec.target
-        shaped = [rows for source, rows in parts.items() if sink.data == "frames" or source == target.source]
-        return (ds_y_symbol(name, sink.data, shaped, target.column),) if shaped else ()
-    if sink.data in _BY_SOURCE and len(job.spec.sources) > 1:
-        return tuple(native(f"{name}_{source}", sink.data, [rows]) for source, rows in parts.items())
-    return (native(name, sink.data, list(parts.values())),) if parts else ()
+        shaped = [rows for source, rows in parts.items() if data == "frames" or source == target.source]
+        return (ds_y_symbol(name, data, shaped, target.column),) if shaped else ()
+    if data in _BY_SOURCE and len(job.spec.sources) > 1:
+        return tuple(native(_of_source(name, source), data, [rows]) for source, rows in parts.items())
+    return (native(name, data, list(parts.values())),) if parts else ()
+
+
+def _given(job: PredictionJob, sink: Sink) -> Data | None:
+    """Return which results a sink is given; None for what this version does not make."""
+    if job.spec.is_tabular:
+        return _OF_ROWS.get(sink.data)
+    return None if sink.data == "grades" else sink.data
 
 
 def _table_name(job: PredictionJob, sink: Sink) -> str:
     return sink.table or re.sub(r"[^A-Za-z0-9_]", "_", f"{job.metadata.name}_{sink.data}")
+
+
+def _table_names(job: PredictionJob, sink: Sink) -> tuple[str, ...]:
+    """Return the names of all tables that a sink may be given."""
+    name = _table_name(job, sink)
+    if sink.layout == "DsYSymbol" or sink.data not in _BY_SOURCE or len(job.spec.sources) == 1:
+        return (name,)
+    return tuple(_of_source(name, source.name) for source in job.spec.sources)
+
+
+def _of_source(table: str, source: str) -> str:
+    return f"{table}_{source}"
