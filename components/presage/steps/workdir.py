@@ -1,9 +1,10 @@
 """Where a laptop keeps a job's lake, runs and champion.
 
-<workdir>/lake/                       Delta tables: raw/, bars/, frames/, trials/, forecasts/
+<workdir>/lake/                       Delta tables: raw/, bars/, frames/, trials/, forecasts/ or predictions/
 <workdir>/runs/<namespace>.<job>/     one directory a run; a run appears whole or not at all; later only
                                       its forecast.json changes, the newest forecast of its bundle
 <workdir>/champions/<namespace>.<job>.json
+<workdir>/backfills/<namespace>.<job>/  up to where a span of each source was filled, until it is whole
 """
 
 from __future__ import annotations
