@@ -78,6 +78,18 @@ def test_nothing_later_than_the_period_is_known_in_it(task, tmp_path):
     assert cards[0] == cards[1] == cards[2]
 
 
+def test_a_column_that_is_filled_after_the_period_is_no_feature_of_it(tmp_path):
+    before = pl.col("at") <= f"{END:%Y-%m-%dT%H:%M:%SZ}"
+    later = trips().with_columns(tip=pl.when(~before).then(pl.col("miles").abs()))
+    found = judge(make_job(), put(tmp_path / "later", later)).scorecard
+    assert not [name for name in found.features if "tip" in name]
+    assert found.features == judge(make_job(), put(tmp_path / "cut", later.filter(before))).scorecard.features
+    named = make_job(features=[{"columns": {"columns": ["trips.miles", "trips.tip"]}}])
+    with pytest.raises(DataError, match="column 'tip' has no value up to the end of the period") as told:
+        judge(named, put(tmp_path / "named", later))
+    assert "a later --end" in told.value.remedy
+
+
 def test_a_copy_of_the_target_is_found_in_the_rows_up_to_the_end_of_the_period(tmp_path):
     after = pl.int_range(pl.len()) >= 440
     copied = trips().with_columns(fee=pl.when(after).then(0.0).otherwise(2 * pl.col("price")))
@@ -100,6 +112,10 @@ def test_a_period_that_cannot_be_judged_is_refused(tmp_path):
         judge(make_job(), folder, start=END, end=START)
     with pytest.raises(DataError, match="rows with a known outcome before 2020-01-05"):
         judge(make_job(), folder, start=datetime(2020, 1, 5, tzinfo=UTC))
+    day = datetime(2020, 4, 10, tzinfo=UTC)
+    with pytest.raises(DataError, match=r"fold 1 has .* and 0 to predict") as told:
+        judge(make_job(), folder, start=day, end=day)
+    assert told.value.remedy.startswith("Give a longer period (--start, --end)")
     with pytest.raises(DataError, match="there are 0 rows with a known outcome"):
         judge(make_job(), folder, start=datetime(2021, 1, 5, tzinfo=UTC), end=datetime(2021, 3, 5, tzinfo=UTC))
 

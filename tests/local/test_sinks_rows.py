@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,8 +31,11 @@ def put(folder: Path, table: pl.DataFrame) -> Path:
     return folder
 
 
-def forecast(job: PredictionJob, folder: Path, workdir: Path, now: datetime = LATER) -> None:
-    issue_forecast(job, base=folder, workdir=workdir, now=now, sources={}, out=None, progress=lambda *_: None)
+def forecast(
+    job: PredictionJob, folder: Path, workdir: Path, now: datetime = LATER, sources: Mapping[str, str] | None = None
+) -> None:
+    places = sources or {}
+    issue_forecast(job, base=folder, workdir=workdir, now=now, sources=places, out=None, progress=lambda *_: None)
 
 
 @pytest.fixture
@@ -61,6 +65,16 @@ def test_rows_and_predictions_are_kept_by_key_and_an_outcome_takes_its_place(cle
     known_at = clean.run("SELECT max(known_at) FROM trips_raw WHERE price IS NOT NULL")[0][0]
     assert str(known_at)[:16] == f"{LATER:%Y-%m-%d %H:%M}", "an outcome that came late was not known before"
     assert sorted(tuple(row) for row in clean.run("SELECT * FROM trips_forecasts")) == before
+
+
+def test_rows_of_another_place_change_none_of_the_jobs_and_their_predictions_are_kept(clean, tmp_path):
+    job, workdir, folder = make_job(sinks=sinks(clean)), tmp_path / "work", put(tmp_path / "in", trips())
+    run(job, folder, workdir=workdir)
+    before = sorted(clean.run("SELECT * FROM trips_raw"), key=str)
+    other = put(tmp_path / "other", trips().tail(30).with_columns(price=None)) / "trips.csv"
+    forecast(job, folder, workdir, sources={"trips": str(other)})
+    assert sorted(clean.run("SELECT * FROM trips_raw"), key=str) == before, "their outcomes are unknown there alone"
+    assert count(clean, "trips_forecasts") == 30
 
 
 def test_a_probability_is_kept_and_text_is_kept_as_it_is(clean, tmp_path):

@@ -125,6 +125,21 @@ def test_a_span_without_enough_before_or_in_it_is_refused(start: str, end: str, 
         make_row_folds(settled, spec, Period(np.datetime64(start, "us"), np.datetime64(end, "us")))
 
 
+@pytest.mark.parametrize(("start", "end", "parts", "remedy"), [
+    ("2020-06-01", "2020-06-02", {}, "Give a longer period (--start, --end), fewer folds"),
+    ("2020-06-01", "2020-06-01", {"evaluation": {"folds": 5}}, "Give a longer period inside the history (--start"),
+    ("2020-02-01", "2020-04-01", {"source": {"availability": {"lag": "30d"}}}, "Give a later --start"),
+])  # fmt: skip
+def test_a_span_that_is_refused_is_to_be_another_one(
+    start: str, end: str, parts: dict[str, object], remedy: str
+) -> None:
+    spec = make_spec(**({"evaluation": {"folds": 3}} | parts))
+    settled = observations(make_table(1, signal=1.0), spec).settled
+    with pytest.raises(DataError) as told:
+        make_row_folds(settled, spec, Period(np.datetime64(start, "us"), np.datetime64(end, "us")))
+    assert told.value.remedy.startswith(remedy)
+
+
 def test_what_comes_later_changes_no_earlier_prediction() -> None:
     spec = make_spec(selection={}, models=[{"name": "ridge"}, {"name": "xgboost"}])
     data = make_table(4, signal=1.0, days=60).drop("dear")

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from presage.engine import engine_for
-from presage.errors import JobError
+from presage.errors import DataError, JobError
 from presage.evaluation.folds import Period
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
@@ -19,7 +19,7 @@ from presage.evaluation.walk_forward import back_test
 from presage.lake.tables import Lake
 from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
-from presage.spec.job import PredictionJob
+from presage.spec.job import PredictionJob, PredictionJobSpec
 from presage.steps.ingest import Ingested, ingest
 from presage.steps.ingest_rows import IngestedRows, ingest_rows
 from presage.steps.places import replace_sources
@@ -27,10 +27,11 @@ from presage.steps.progress import Report
 from presage.steps.select import build_panel
 from presage.steps.supported import require_supported
 from presage.steps.workdir import WorkDirectory
-from presage.tabular.design import inputs_of
+from presage.tabular.design import Inputs, inputs_of
 from presage.tabular.folds import periods_of
 from presage.tabular.judge import judge_rows, with_features
 from presage.tabular.leakage import require_no_copies
+from presage.tabular.observations import Observations
 from presage.tabular.rows import kinds_of
 from presage.tabular.walk import walk
 from presage.tasks import Engine
@@ -142,9 +143,9 @@ def _judge_bars(job: PredictionJob, ingested: Ingested, engine: Engine, period: 
 def _judge_rows(job: PredictionJob, ingested: IngestedRows, engine: Engine, period: Period) -> Scorecard:
     """Judge a job on the rows of a period, with none behind it: neither features nor the check for copies see later."""
     spec = job.spec
-    inputs = inputs_of(spec, kinds_of(ingested.observations.table))
     begun = periods_of(ingested.observations.time, spec) <= period.end
     observations = ingested.observations.take(np.flatnonzero(begun))
+    inputs = _inputs(spec, observations)
     require_no_copies(observations, inputs)
     tested = walk(observations, inputs, spec, engine=engine, period=period)
     scorecard, _ = judge_rows(
@@ -156,6 +157,23 @@ def _judge_rows(job: PredictionJob, ingested: IngestedRows, engine: Engine, peri
         sources=(ingested.summary,),
     )
     return with_features(scorecard, tested.config)
+
+
+def _inputs(spec: PredictionJobSpec, observations: Observations) -> Inputs:
+    """Return what a job's features are made of, of rows up to the end of a period: a column empty in them is none."""
+    table = observations.table
+    kinds = kinds_of(table)
+    empty = {name for name in kinds if table[name].null_count() == table.height > 0}
+    if not spec.features:
+        return inputs_of(spec, {name: kind for name, kind in kinds.items() if name not in empty})
+    inputs = inputs_of(spec, kinds)
+    named = [name for name in inputs.columns if name in empty]
+    if named:
+        raise DataError(
+            f"source {inputs.source!r}: column {named[0]!r} has no value up to the end of the period.",
+            "Take it out of spec.features, or give a later --end.",
+        )
+    return inputs
 
 
 def _moment(time: datetime) -> np.datetime64:

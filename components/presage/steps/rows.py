@@ -45,12 +45,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobRows:
-    """The rows of a job's source, as they were known at a moment, UTC."""
+    """The rows of a job's source, as they were known at a moment, UTC; `replaced` where they are of another place."""
 
     job: PredictionJob
     lake: Lake
     ingested: IngestedRows
     known_at: datetime
+    replaced: bool = False
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -59,17 +60,23 @@ class JobRows:
 
     @property
     def results(self) -> Mapping[Data, Callable[[], Results]]:
-        """What gives a sink's data: the rows, each once with its first outcome, and what was predicted of open ones."""
+        """What gives a sink's data: the rows, each once with its first outcome, and what was predicted of open ones.
+
+        Rows of another place are not given: where one has the cells of a row of the job's source, it has its identity
+        too, and would take its place.
+        """
         target = self.job.spec.target
+
+        def rows() -> Results:
+            if self.replaced:
+                return {}
+            return {target.source: first_published(self.lake.read(self.ingested.version), target.column)}
 
         def predictions() -> Results:
             version = self.lake.current(issued_table(self.job))
             return {} if version is None else {target.source: self.lake.read(version)}
 
-        return {
-            "rows": lambda: {target.source: first_published(self.lake.read(self.ingested.version), target.column)},
-            "predictions": predictions,
-        }
+        return {"rows": rows, "predictions": predictions}
 
     def judge(self, new: NewRun) -> Judged:
         """Walk forward, judge, and predict open rows with the champion, whose bundle is written.
@@ -158,7 +165,7 @@ def read_rows(
     """
     placed = replace_sources(job, sources)
     ingested = ingest_rows(placed, lake, base=base, now=now, design=design)
-    return JobRows(job=job, lake=lake, ingested=ingested, known_at=now)
+    return JobRows(job=job, lake=lake, ingested=ingested, known_at=now, replaced=job.spec.target.source in sources)
 
 
 def _conditions(scorecard: Scorecard) -> tuple[Condition, ...]:

@@ -59,11 +59,13 @@ def row_due(job: PredictionJob, time: datetime, periods: pl.DataFrame) -> dateti
 
 
 def _two_behind(period: datetime, length: Frequency, zone: str, *, weekdays: bool) -> datetime:
-    """Return the end of the two periods behind one, UTC; with `weekdays` they start on none of a weekend."""
-    behind = shift(period, 1, length, zone)
-    if weekdays and not is_weekday(behind, zone):
-        behind = next_weekday(behind, zone)
-    return shift(behind, 2, length, zone)
+    """Return the end of the second period behind one, UTC; with `weekdays` those of a weekend are not counted."""
+    behind = period
+    for _ in range(2):
+        behind = shift(behind, 1, length, zone)
+        if weekdays and not is_weekday(behind, zone):
+            behind = next_weekday(behind, zone)
+    return period_end(behind, length, zone)
 
 
 def _lengths(job: PredictionJob, source: Source) -> tuple[Frequency, Frequency]:

@@ -93,8 +93,7 @@ def make_row_folds(settled: Observations, spec: PredictionJobSpec, period: Perio
                 f"source {spec.target.source!r}: fold {number} has {len(training)} rows to learn from and "
                 f"{stop - start} to predict, in whole periods of {spec.frequency}; it needs {_LEAST_TRAINING} and "
                 f"{least}.",
-                "Ask for fewer folds (spec.evaluation.folds), a smaller trainSize or embargo or a finer frequency, or "
-                "give more rows.",
+                _remedy(of_span=period is not None, learns=len(training) >= _LEAST_TRAINING),
             )
         folds.append(RowFold(number, training, start, stop, cutoff))
     return tuple(folds)
@@ -110,7 +109,7 @@ def _stops(periods: TimeArray, evaluation: Evaluation, period: Period) -> list[i
         raise DataError(
             f"from {_day(period.start)} to {_day(period.end)} there are {behind - begin} rows with a known outcome, "
             f"and {evaluation.folds} folds are asked for.",
-            "Give a longer period inside the history, or fewer folds (spec.evaluation.folds).",
+            "Give a longer period inside the history (--start, --end), or fewer folds (spec.evaluation.folds).",
         )
     if size is None:
         return [begin + (behind - begin) * number // blocks for number in range(blocks + 1)]
@@ -125,6 +124,18 @@ def _require_history(evaluation: Evaluation, period: Period, *, found: int, cali
             f"train on and to calibrate the intervals.",
             "Give a later --start, a smaller trainSize, or more history.",
         )
+
+
+def _remedy(*, of_span: bool, learns: bool) -> str:
+    """Return what helps a fold that is too small; `learns` where only the rows that it is to predict are too few."""
+    if not of_span:
+        return (
+            "Ask for fewer folds (spec.evaluation.folds), a smaller trainSize or embargo or a finer frequency, or give "
+            "more rows."
+        )
+    if learns:
+        return "Give a longer period (--start, --end), fewer folds (spec.evaluation.folds) or a larger testSize."
+    return "Give a later --start, a smaller trainSize or embargo, or more history."
 
 
 def _day(moment: np.datetime64) -> str:
