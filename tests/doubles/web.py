@@ -13,7 +13,7 @@ from servers.web import listening
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: its path and query unquoted, headers by small names."""
+    """A request: path and query unquoted, headers by small names, with both values of one that came twice."""
 
     path: str
     query: Mapping[str, str]
@@ -56,7 +56,10 @@ def site(answer: Callable[[Asked], Reply]) -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            headers = {name.lower(): value for name, value in self.headers.items()}
+            headers: dict[str, str] = {}
+            for name, value in self.headers.items():
+                before = headers.get(name.lower())
+                headers[name.lower()] = value if before is None else f"{before}, {value}"
             asked = Asked(unquote(parts.path), dict(parse_qsl(parts.query)), headers)
             state.asked.append(asked)
             reply = answer(asked)

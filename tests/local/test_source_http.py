@@ -694,6 +694,12 @@ def test_a_header_with_hyphens_comes_from_a_variable_that_a_shell_can_set():
     assert "token" not in one.headers
 
 
+def test_a_header_of_the_secret_takes_the_place_of_our_own():
+    with site(served(TEXT.encode())) as running:
+        rows_of(f"{running.url}/a.csv", secrets(USER_AGENT="me me@a.example"), secretRef={"name": "vendor"})
+    assert running.asked[0].headers["user-agent"] == "me me@a.example"
+
+
 @pytest.mark.parametrize("key", ["X-CMC_PRO_API_KEY", "api_key"])
 def test_a_header_that_the_job_names_is_sent_under_that_very_name(key):
     given = {"secret": partial(environment_secret, environment={f"VENDOR_{key.upper().replace('-', '_')}": "7"})}

@@ -86,7 +86,7 @@ def test_sinks_that_spell_one_table_in_two_ways_are_refused_before_a_run() -> No
         {"name": "again", "data": "frames", "table": "x", "sql": {"uri": "postgresql+psycopg://db:5432/market"}},
     )
     with pytest.raises(JobError, match=r"spec.sinks\[1\]: it would write the same table as sink 'out'"):
-        require_sinks(twice)
+        require_sinks(twice, Path())
 
 
 def test_the_table_of_one_of_several_sources_is_not_that_of_another_sink() -> None:
@@ -96,7 +96,7 @@ def test_the_table_of_one_of_several_sources_is_not_that_of_another_sink() -> No
         more_sources=(VIX,),
     )
     with pytest.raises(JobError, match=r"spec.sinks\[1\]: it would write the same table as sink 'out'"):
-        require_sinks(twice)
+        require_sinks(twice, Path())
 
 
 def test_a_path_and_an_address_of_one_folder_are_told_where_the_folder_of_the_job_is_known(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_path_and_an_address_of_one_folder_are_told_where_the_folder_of_the_jo
         {"name": "out", "data": "raw", "table": "x", "files": {"uri": "out"}},
         {"name": "again", "data": "bars", "table": "x", "files": {"uri": (tmp_path / "out").as_uri()}},
     )
-    require_sinks(twice)
+    require_sinks(twice, Path())
     with pytest.raises(JobError, match="same table as sink 'out'"):
         write_sinks(twice, {}, base=tmp_path)
     assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -130,25 +131,25 @@ def test_frames_in_prophets_shape_have_the_level():
 )
 def test_what_cannot_be_written_is_refused_before_a_run(fields, error, words):
     with pytest.raises(error, match=words):
-        require_supported(job(sink(**fields)))
+        require_supported(job(sink(**fields)), Path())
 
 
 @pytest.mark.parametrize("data", ["bars", "frames", "grades"])
 def test_what_rows_do_not_have_is_refused_before_a_run(data):
     with pytest.raises(NotSupportedError, match=rf"spec.sinks\[0\].data: task Regression has no {data}") as told:
-        require_supported(make_job(sinks=[sink(data=data)]))
+        require_supported(make_job(sinks=[sink(data=data)]), Path())
     assert "raw (the rows) or to forecasts (their predictions)" in told.value.remedy
 
 
 @pytest.mark.parametrize("data", ["raw", "forecasts"])
 def test_rows_and_predictions_have_no_shape_of_prophets(data):
     with pytest.raises(NotSupportedError, match=r"spec.sinks\[0\].layout: DsYSymbol is for bars and frames"):
-        require_supported(make_job(sinks=[sink(data=data, layout="DsYSymbol")]))
+        require_supported(make_job(sinks=[sink(data=data, layout="DsYSymbol")]), Path())
 
 
 def test_rows_are_told_apart_by_their_identity_and_predictions_also_by_model_and_moment():
     over_rows = make_job(sinks=[sink(data="raw"), sink(name="predicted")])
-    require_supported(over_rows)
+    require_supported(over_rows, Path())
     held = rows(2, row=["a-0", "b-0"], price=[1.0, None]).drop("series")
     issued = rows(2, row=["b-0"] * 2, issued_at=[START] * 2, model=["ridge"] * 2, mean=[1.0, 2.0], run=["r2", "r1"])
     given = {"rows": {"trips": held}, "predictions": {"trips": issued}}
@@ -162,13 +163,13 @@ def test_rows_are_told_apart_by_their_identity_and_predictions_also_by_model_and
 def test_two_sinks_of_one_table_are_refused():
     twice = job(sink(data="bars", table="x"), sink(name="again", data="frames", table="x"))
     with pytest.raises(JobError, match=r"spec.sinks\[1\]: it would write the same table as sink 'out'"):
-        require_sinks(twice)
+        require_sinks(twice, Path())
 
 
 def test_sinks_that_can_be_written_are_supported():
     places = [{"sql": {"uri": "mysql+pymysql://db/market"}}, {"sql": {"uri": "postgresql://db/market"}}]
     sinks = [sink(name=f"s{number}", **place) for number, place in enumerate(places)]
-    require_supported(job(*sinks, {"name": "files", "data": "bars", "files": {"uri": "out"}}))
+    require_supported(job(*sinks, {"name": "files", "data": "bars", "files": {"uri": "out"}}), Path())
 
 
 def test_names_that_are_too_long_stay_apart():

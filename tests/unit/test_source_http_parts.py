@@ -84,6 +84,37 @@ def test_an_address_that_cannot_be_filled_is_refused(url, fields, words):
     assert "word" not in str(raised.value).replace("words", "")
 
 
+def test_a_key_in_the_address_is_no_header_however_its_variable_is_written():
+    told = address("https://a.example/?k={secret:tls.crt}", {"TLS_CRT": "two\nlines"}, secretRef={"name": "a"})
+    assert told.headers == {}
+
+
+@pytest.mark.parametrize(
+    ("reference", "header"),
+    [({"name": "a"}, "X-CMC-PRO-API-KEY"), ({"name": "a", "key": "X-CMC_PRO_API_KEY"}, "X-CMC_PRO_API_KEY")],
+    ids=["all keys", "one key"],
+)
+def test_an_underscore_is_a_header_s_hyphen_unless_the_job_names_the_key(reference, header):
+    values = {reference.get("key", "X_CMC_PRO_API_KEY"): "1"}
+    assert address("https://a.example/", values, secretRef=reference).headers == {header: "1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"HOST": "b.example"}, "each request sets itself"),
+        ({"Content_Length": "5"}, "each request sets itself"),
+        ({"IF_NONE_MATCH": "*"}, "each request sets itself"),
+        ({"API_KEY": "1", "api_key": "2"}, "two of its keys are the header"),
+        ({"API_KEY": "one\ntwo"}, "cannot be sent as a header"),
+    ],
+)
+def test_keys_that_cannot_be_headers_are_refused(values, words):
+    with pytest.raises(JobError) as raised:
+        address("https://a.example/", values, secretRef={"name": "a"})
+    assert words in raised.value.what
+
+
 DOCUMENT = {"a": {"b": ["1", {"c/d": "2", "e~f": "3"}]}, "": "4"}
 
 

@@ -64,3 +64,8 @@ def test_a_variable_of_another_secret_of_the_job_is_no_key_of_one_with_a_shorter
     assert environment_secret(BROKER, variables, beside=(mine, BROKER)) == {"X_API_KEY": "2"}
     with pytest.raises(JobError, match="no environment variable starts with MY_"):
         environment_secret(mine, {"MY_BROKER_X_API_KEY": "2"}, beside=(BROKER,))
+
+
+def test_a_key_that_is_named_is_found_whatever_other_secrets_are_called():
+    reference = SecretRef(name="my", key="broker_key")
+    assert environment_secret(reference, {"MY_BROKER_KEY": "1"}, beside=(BROKER,)) == {"broker_key": "1"}

@@ -134,6 +134,18 @@ def test_faults_of_fields_and_of_names_come_together_and_by_line() -> None:
     assert [problem.nearest for problem in problems] == ["", "horizon", "", "prices.Close", ""]
 
 
+def test_secrets_whose_keys_would_be_the_same_variables_are_refused() -> None:
+    http = "{{url: 'https://a.example/', secretRef: {{name: {1}}}}}"
+    source = f"    - {{{{name: {{0}}, availability: {{{{lag: 0s}}}}, http: {http}}}}}\n"
+    once = MINIMAL + source.format("one", "my-broker") + source.format("two", "my-broker")
+    assert len(parse_job(once, "job").spec.secret_refs) == 2
+    with pytest.raises(JobError) as caught:
+        parse_job(MINIMAL + source.format("one", "my-broker") + source.format("two", "my.broker"), "job.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.path) == (11, "spec.sources[2].http.secretRef.name")
+    assert "do not start with MY_BROKER_ as those of 'my-broker' do" in problem.allowed
+
+
 def test_an_error_survives_a_process_boundary() -> None:
     with pytest.raises(JobError) as caught:
         parse_job("kind: Job", "job.yaml")

@@ -202,7 +202,7 @@ def _show_plan(file: Path, output: Output) -> None:
         from presage.steps.supported import require_supported
 
         job = load_job(file)
-        require_supported(job)
+        require_supported(job, file.parent)
         made = plan(job)
         if output is Output.table:
             print_plan(made, console())

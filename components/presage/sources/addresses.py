@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from presage.errors import JobError
-from presage.sources.secrets import secret_value
+from presage.sources.secrets import same_key, secret_value
 from presage.spec.base import parse_duration
 from presage.spec.sources import HttpSource, SecretRef, Source
 
@@ -19,6 +19,13 @@ _SECRET = "secret:"  # noqa: S105  # what stands before a key's name
 _SPAN = ("start", "start:iso", "start:s", "start:ms", "end", "end:iso", "end:s", "end:ms")
 _WEB = re.compile(r"(?i)https?://[^/?#]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_THE_REQUEST = frozenset(
+    {
+        *("host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade"),
+        *("accept-encoding", "if-none-match", "if-modified-since", "range"),
+    }
+)
+"""Headers that say how a request is sent and answered; in small letters."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def parse_address(source: Source, options: HttpSource, values: Mapping[str, str]
     names = _PLACEHOLDER.findall(options.url)
     _require_places(place, names, options)
     keys = _keys_of(place, names, options.secret_ref, values)
-    rest = {name: value for name, value in values.items() if name.lower() not in {key.lower() for key in keys}}
+    rest = {name: value for name, value in values.items() if not any(same_key(name, key) for key in keys)}
     headers = {} if options.secret_ref is None else _headers(rest, options.secret_ref)
     return Address(options.url, source.time_zone, keys, headers)
 
@@ -132,13 +139,22 @@ def _keys_of(place: str, names: list[str], secret: SecretRef | None, values: Map
 
 
 def _headers(values: Mapping[str, str], secret: SecretRef) -> dict[str, str]:
-    headers = {}
-    for name, value in values.items():
+    """Return the headers to send: a key that the job names as it is named, of others `_` as the hyphen of headers."""
+    headers: dict[str, str] = {}
+    for key, value in values.items():
+        name = key.replace("_", "-") if secret.key is None else key
+        if name.lower() in _OF_THE_REQUEST:
+            raise JobError(
+                f"secret {secret.name!r}: its key {key!r} would be the header {name}, which each request sets itself.",
+                "Leave it out of the secret, or name the one key to send in `secretRef.key`.",
+            )
+        if name.lower() in map(str.lower, headers):
+            raise JobError(f"secret {secret.name!r}: two of its keys are the header {name}.", "Leave one of them out.")
         # A secret that comes from a file often ends in a line break.
         bare = value.strip()
         if not _HEADER_NAME.fullmatch(name) or not bare.isascii() or not bare.isprintable():
             raise JobError(
-                f"secret {secret.name!r}: its key {name!r} cannot be sent as a header.",
+                f"secret {secret.name!r}: its key {key!r} cannot be sent as a header.",
                 "Name it in the address as {secret:KEY}, or one key in `secretRef.key`.",
             )
         headers[name] = bare

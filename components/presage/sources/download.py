@@ -214,7 +214,10 @@ def open_downloads(name: str, headers: Mapping[str, str], sleep: Callable[[float
     # Below warnings these write addresses and headers down whole, and with them secrets.
     for library in ("httpx", "httpcore"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    sent = {"User-Agent": "presage", "Accept": "*/*"} | dict(headers) | {"Accept-Encoding": "gzip"}
+    # Names of headers are the same in any capitals.
+    sent = httpx.Headers({"User-Agent": "presage", "Accept": "*/*"})
+    sent.update(headers)
+    sent["Accept-Encoding"] = "gzip"
     limits = Limits()
     try:
         client = httpx.Client(headers=sent, timeout=limits.wait)

@@ -24,7 +24,6 @@ from presage.sources.cutoff import cut_off
 from presage.sources.documents import file_table, find, json_table, read_json
 from presage.sources.download import Downloads, Tag, open_downloads, same_host
 from presage.sources.formats import join
-from presage.sources.secrets import same_key
 from presage.spec.base import parse_duration
 from presage.spec.sources import HttpSource, Source
 
@@ -73,19 +72,10 @@ def read(source: Source, request: Request) -> Iterator[Table]:
         raise JobError(f"source {source.name!r}: `http.next` is for JSON.", "Say in `records` where its rows are.")
     values = {} if options.secret_ref is None else request.secret(options.secret_ref)
     address = parse_address(source, options, values)
-    headers = _headers(address, named=options.secret_ref is not None and options.secret_ref.key is not None)
     kept = Bookmark() if request.start is not None else Bookmark.parse(request.bookmark)
-    with open_downloads(source.name, headers, request.sleep) as downloads:
+    with open_downloads(source.name, address.headers, request.sleep) as downloads:
         server = _Server(source, options, address, downloads)
         yield from (_spans if address.starts else _documents)(server, request, kept)
-
-
-def _headers(address: Address, *, named: bool) -> dict[str, str]:
-    """Return the headers to send: a key that the job names as it is named, of others `_` as the hyphen of headers."""
-    rest = {
-        name: value for name, value in address.headers.items() if not any(same_key(name, key) for key in address.keys)
-    }
-    return rest if named else {name.replace("_", "-"): value for name, value in rest.items()}
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,14 @@ def environment_secret(
         JobError: No variable is set.
     """
     prefix = reference.prefix
-    others = tuple(other.prefix for other in beside if other.prefix != prefix and other.prefix.startswith(prefix))
-    given = os.environ if environment is None else environment
-    variables = {name: value for name, value in given.items() if not name.startswith(others)}
+    variables = os.environ if environment is None else environment
     if reference.key is None:
-        found = {name.removeprefix(prefix): value for name, value in variables.items() if name.startswith(prefix)}
+        others = tuple(other.prefix for other in beside if other.prefix != prefix and other.prefix.startswith(prefix))
+        found = {
+            name.removeprefix(prefix): value
+            for name, value in variables.items()
+            if name.startswith(prefix) and not name.startswith(others)
+        }
         if found:
             return found
         raise JobError(

@@ -44,7 +44,8 @@ def check_references(job: PredictionJob) -> list[Problem]:
     Looked at: names of sources, models and sinks are unique; the target and the features name declared sources, and
     columns that these keep; models and metric fit the task; the coverage to be held is one of the intervals' levels;
     time zones exist; schedules are cron's; the target's rows are no coarser than its bars; the horizon ends within a
-    century; lists that stand for sets repeat nothing; addresses hold no credentials.
+    century; lists that stand for sets repeat nothing; addresses hold no credentials; no two secrets are the same
+    variables.
     """
     content = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     return [fault.problem() for fault in (*document_faults(content), *relation_faults(job))]
@@ -67,6 +68,7 @@ def document_faults(content: JsonValue) -> Iterator[Fault]:
 def relation_faults(job: PredictionJob) -> Iterator[Fault]:
     """Give faults between fields, which only a job whose fields are right by themselves can be asked for."""
     spec = job.spec
+    yield from _secret_faults(spec)
     level, levels = spec.promotion.coverage.level, spec.evaluation.intervals.levels
     if level not in levels:
         allowed = f"one of evaluation.intervals.levels: {', '.join(map(str, levels))}"
@@ -81,6 +83,16 @@ def relation_faults(job: PredictionJob) -> Iterator[Fault]:
             if rows.approximate > frequency.approximate:
                 allowed = f"the job's frequency, {frequency}, or a finer one: bars are made of finer rows, not coarser"
                 yield Fault(("spec", "sources", number, "frequency"), show(source.frequency), allowed)
+
+
+def _secret_faults(spec: PredictionJobSpec) -> Iterator[Fault]:
+    """Give secrets of different names whose keys are the same variables: each would be sent where the other is."""
+    names: dict[str, str] = {}
+    for group, number, kind, reference in spec.secret_places:
+        other = names.setdefault(reference.prefix, reference.name)
+        if other != reference.name:
+            allowed = f"a name whose variables do not start with {reference.prefix} as those of {other!r} do"
+            yield Fault(("spec", group, number, kind, "secretRef", "name"), show(reference.name), allowed)
 
 
 def _task_faults(spec: PredictionJobSpec) -> Iterator[Fault]:

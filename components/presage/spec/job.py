@@ -137,14 +137,25 @@ class PredictionJobSpec(SpecModel):
         return self.serving.enabled and not self.is_tabular
 
     @property
+    def secret_places(self) -> tuple[tuple[str, int, str, SecretRef], ...]:
+        """Where its sources and sinks name Secrets: the list, the place in it, the kind, and the Secret."""
+        kinds: list[tuple[str, int, str, SpecModel]] = [
+            ("sources", number, source.kind, getattr(source, source.kind)) for number, source in enumerate(self.sources)
+        ]
+        for number, sink in enumerate(self.sinks):
+            kinds += [("sinks", number, "sql", sink.sql)] if sink.sql else []
+            kinds += [("sinks", number, "files", sink.files)] if sink.files else []
+        found = []
+        for group, number, kind, options in kinds:
+            reference = getattr(options, "secret_ref", None)
+            if isinstance(reference, SecretRef):
+                found.append((group, number, kind, reference))
+        return tuple(found)
+
+    @property
     def secret_refs(self) -> tuple[SecretRef, ...]:
-        """The Secrets that its sources and sinks name, in their order."""
-        kinds = (
-            *(getattr(source, source.kind) for source in self.sources),
-            *(sink.sql or sink.files for sink in self.sinks),
-        )
-        named = (getattr(kind, "secret_ref", None) for kind in kinds)
-        return tuple(reference for reference in named if reference is not None)
+        """The Secrets that its sources and sinks name."""
+        return tuple(reference for *_, reference in self.secret_places)
 
     def source(self, name: str) -> Source:
         """Return the source of this name; raises KeyError where there is none."""

@@ -94,7 +94,7 @@ def run_backtest(
     """
     if end < start:
         raise JobError(f"the period ends at {end:%Y-%m-%d}, before its start at {start:%Y-%m-%d}.", "Swap the two.")
-    require_supported(job)
+    require_supported(job, base)
     work, tabular = WorkDirectory(workdir), job.spec.is_tabular
     settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
 

@@ -71,7 +71,7 @@ def run_job(
         LakeConflictError: Another run of the job is going on.
         StorageError: The work directory cannot be written to.
     """
-    require_supported(job)
+    require_supported(job, base)
     tabular = job.spec.is_tabular
     work = WorkDirectory(workdir)
     settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})

@@ -34,8 +34,12 @@ _SHAPED = frozenset({"bars", "frames"})
 _FILE_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
 
 
-def require_sinks(job: PredictionJob) -> None:
+def require_sinks(job: PredictionJob, base: Path) -> None:
     """Raise what is wrong with a job's sinks that can be told before anything is read.
+
+    Args:
+        job: The job.
+        base: Folder that relative paths start from.
 
     Raises:
         JobError: An address or a table's name is none, or two sinks would write the same table.
@@ -63,7 +67,7 @@ def require_sinks(job: PredictionJob) -> None:
                 f"{place}.table: {sink.table!r} cannot be a name.", "Use no slashes, and no full stop at the start."
             )
         check_sink(sink)
-    _require_own_tables(job, Path())
+    _require_own_tables(job, base)
 
 
 def _require_own_tables(job: PredictionJob, base: Path) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from presage.errors import NotSupportedError
 from presage.spec.job import PredictionJob
 from presage.spec.models import BASELINE_NAMES, COMBINATION_NAMES
 from presage.steps.sink import require_sinks
 
 
-def require_supported(job: PredictionJob) -> None:
-    """Raise NotSupportedError for the first thing that a job asks for and a run would leave undone."""
+def require_supported(job: PredictionJob, base: Path) -> None:
+    """Raise NotSupportedError for the first thing that a job asks for and a run would leave undone.
+
+    Args:
+        job: The job.
+        base: Folder that relative paths start from.
+
+    Raises:
+        JobError: A sink's address is none, or two would write the same table.
+        MissingExtraError: What a sink needs is not installed.
+        NotSupportedError: This version cannot do what the job asks for.
+    """
     candidates = {model.name for model in job.spec.models}.difference(BASELINE_NAMES)
     if candidates and candidates <= set(COMBINATION_NAMES):
         raise NotSupportedError(
@@ -18,7 +30,7 @@ def require_supported(job: PredictionJob) -> None:
         )
     if job.spec.is_tabular:
         require_one_source(job)
-    require_sinks(job)
+    require_sinks(job, base)
 
 
 def require_one_source(job: PredictionJob) -> None:
