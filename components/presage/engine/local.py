@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Generic
@@ -134,6 +134,8 @@ class _Worker(Generic[Given, Found]):
 @contextmanager
 def _deaf_to_interruption() -> Iterator[None]:
     """Let processes that start inside the block never hear Ctrl-C: a terminal sends it to all, the parent ends them."""
+    # Started by the first process, the tracker would take the block off again before that process is there.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

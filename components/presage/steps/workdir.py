@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from filelock import FileLock, Timeout
 
@@ -79,11 +79,12 @@ class WorkDirectory:
             StorageError: The work directory cannot be written to.
         """
         final = self.run(job, run_id)
-        with storage_faults(self.root, "--workdir"):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=final.parent))
+        draft = final.parent / f"{_DRAFT}{token_hex(8)}"
+        # Made inside, because an interruption may come as soon as it is there.
         try:
             with storage_faults(self.root, "--workdir"):
+                final.parent.mkdir(parents=True, exist_ok=True)
+                draft.mkdir(mode=0o700)
                 yield draft
                 draft.chmod(0o755)
                 if final.exists():
