@@ -12,12 +12,13 @@ from pathlib import Path
 
 import polars as pl
 import pymysql
-from servers.ports import free_port, stop, wait_until
+from servers.ports import ServerError, free_port, stop, wait_until
 from servers.tables import load_table
 
 USER = "presage"
 PASSWORD = "s3cret:mariadb@/%41"
 _PROGRAMS = "/usr/sbin:/usr/local/sbin"
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,13 @@ def mariadb(folder: Path) -> Iterator[MariaDb]:
     common = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
     made = [install, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
     with log.open("wb") as lines:
-        subprocess.run(made, check=True, stdout=lines, stderr=lines)
+        # Beside other work it now and then fails on a table of its own.
+        for _ in range(_TRIES):
+            if subprocess.run(made, check=False, stdout=lines, stderr=lines).returncode == 0:
+                break
+            shutil.rmtree(data, ignore_errors=True)
+        else:
+            raise ServerError(f"its folder cannot be made; see {log}")
         port = free_port()
         first = folder / "first.sql"
         escaped = PASSWORD.replace("'", "''")
