@@ -33,6 +33,7 @@ from pathlib import Path
 from statistics import median
 
 import polars as pl
+from bounds import bound
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("PRESAGE_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -320,17 +321,10 @@ def judge(kind: str, figures: Mapping[str, Turn], pandas_bound: float, best_boun
     best = min(turn.wall for name, turn in figures.items() if name not in {"presage", "pandas"})
     least = min(turn.peak for name, turn in figures.items() if name != "presage")
     return [
-        _bound(f"{kind}: times faster than pandas", figures["pandas"].wall / ours.wall, at_least=pandas_bound),
-        _bound(f"{kind}: times faster than the best", best / ours.wall, at_least=best_bound),
-        _bound(f"{kind}: peak memory, times the least", ours.peak / least, at_most=MEMORY),
+        bound(f"{kind}: times faster than pandas", figures["pandas"].wall / ours.wall, at_least=pandas_bound),
+        bound(f"{kind}: times faster than the best", best / ours.wall, at_least=best_bound),
+        bound(f"{kind}: peak memory, times the least", ours.peak / least, at_most=MEMORY),
     ]
-
-
-def _bound(what: str, value: float, *, at_least: float | None = None, at_most: float | None = None) -> bool:
-    kept = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
-    limit = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
-    print(f"{'kept  ' if kept else 'BROKEN'} {what}: {value:.2f} ({limit})")
-    return kept
 
 
 def compete(rows: int, repeats: int) -> int:
@@ -348,8 +342,8 @@ def compete(rows: int, repeats: int) -> int:
         tenth = write_minutes(folder, rows // 10)[1]
         small = take_turns(["presage"], tenth, repeats, folder)["presage"]
         large = take_turns(["presage"], folder / f"minutes-{rows}.parquet", repeats, folder)["presage"]
-        kept.append(_bound("ten times the rows, times the CPU", large.cpu / small.cpu, at_most=GROWTH))
-        kept.append(_bound("ten times the rows, times the seconds", large.wall / small.wall, at_most=GROWTH))
+        kept.append(bound("ten times the rows, times the CPU", large.cpu / small.cpu, at_most=GROWTH))
+        kept.append(bound("ten times the rows, times the seconds", large.wall / small.wall, at_most=GROWTH))
     return 0 if all(kept) else 1
 
 

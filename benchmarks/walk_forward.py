@@ -31,6 +31,7 @@ from statistics import median
 
 import numpy as np
 import polars as pl
+from bounds import bound
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("PRESAGE_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -247,22 +248,15 @@ def compete(series: int, repeats: int) -> int:
         )
     compared, apart = refuse_other_forecasts(made["presage"], made["mlforecast"])
     kept = [
-        _bound(f"{compared:,} forecasts compared: largest relative difference", apart, at_most=TOLERANCE),
-        _bound("times faster without fits", _ratio(turns, lambda turn: turn.without_fits), at_least=WITHOUT_FITS),
-        _bound("times faster as a whole", _ratio(turns, lambda turn: turn.wall), at_least=WHOLE),
+        bound(f"{compared:,} forecasts compared: largest relative difference", apart, at_most=TOLERANCE),
+        bound("times faster without fits", _ratio(turns, lambda turn: turn.without_fits), at_least=WITHOUT_FITS),
+        bound("times faster as a whole", _ratio(turns, lambda turn: turn.wall), at_least=WHOLE),
     ]
     return 0 if all(kept) else 1
 
 
 def _ratio(turns: Mapping[str, list[Turn]], figure: Callable[[Turn], float]) -> float:
     return median(map(figure, turns["mlforecast"])) / median(map(figure, turns["presage"]))
-
-
-def _bound(what: str, value: float, *, at_least: float | None = None, at_most: float | None = None) -> bool:
-    kept = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
-    limit = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
-    print(f"{'kept  ' if kept else 'BROKEN'} {what}: {value:.3g} ({limit})")
-    return kept
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import polars as pl
 
 from presage.draft.names import value_names
 from presage.draft.opened import Opened
-from presage.draft.table import dropping_why
+from presage.draft.settle import dropping, settle
 from presage.draft.target import by_name
 from presage.errors import DataError, LeakageError
 from presage.frame import KNOWN_AT, TIME
@@ -91,7 +91,7 @@ def guess_observations(opened: Opened) -> ObservationsGuess | None:
     named = by_name(usable, _WORDS, _PARTS)
     last = [name for name in usable if not _are_labels(numbers[name].values.drop_nulls())] or usable
     target = named or last[-1]
-    rows = to_table(opened.source.model_copy(update={"invalid_rows": "Drop"}), renamed, target=target).rows
+    rows = to_table(dropping(opened.source), renamed, target=target).rows
     least = 2 * (LEAST_CALIBRATION + Evaluation().folds)
     count = rows.height - rows[target].null_count()
     if count < least:
@@ -107,7 +107,7 @@ def guess_observations(opened: Opened) -> ObservationsGuess | None:
     source = opened.source
     if changed is not None:
         source = source.model_copy(update={"columns": {name: old_names[name] for name in (*features, target)}})
-    source, settled, dropped_why = _settle(source, opened.table, target)
+    source, settled, dropped_why = settle(source, lambda read: to_table(read, opened.table, target=target))
     times, periods = settled.rows[TIME].n_unique(), _periods(settled.rows[TIME], opened.zone.name)
     listed = ", ".join(usable[:_SHOWN]) + (", ..." if len(usable) > _SHOWN else "")
     return ObservationsGuess(
@@ -125,15 +125,6 @@ def guess_observations(opened: Opened) -> ObservationsGuess | None:
         columns_why=f"only what is used: the lake cannot hold {changed!r} under its own name" if changed else "",
         dropped_why=dropped_why,
     )
-
-
-def _settle(source: Source, table: Table, target: str) -> tuple[Source, TableRows, str]:
-    try:
-        return source, to_table(source, table, target=target), ""
-    except DataError as error:
-        dropping = source.model_copy(update={"invalid_rows": "Drop"})
-        settled = to_table(dropping, table, target=target)
-        return dropping, settled, dropping_why(source, error, settled.dropped)
 
 
 def _features(rows: pl.DataFrame, target: str, source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,6 +10,7 @@ from presage.draft.frequency import FrequencyGuess, guess_frequency
 from presage.draft.names import LONGEST_COLUMN, value_names
 from presage.draft.opened import Opened
 from presage.draft.series import SeriesGuess
+from presage.draft.settle import dropping, settle
 from presage.draft.target import TargetGuess, guess_target
 from presage.errors import DataError
 from presage.evaluation.intervals import MINIMUM_RESIDUALS
@@ -78,7 +79,7 @@ def guess_table(opened: Opened, series: SeriesGuess | None) -> TableGuess:
     if changed is not None:
         used = {target.column, *(prices if prices and ranged else ())}
         source = source.model_copy(update={"columns": {new: old for old, new in names.items() if new in used}})
-    source, settled, dropped_why = _settle(source, fetched, length)
+    source, settled, dropped_why = settle(source, lambda read: to_rows(read, fetched, frequency=length))
     return TableGuess(
         source=source,
         settled=settled,
@@ -101,13 +102,6 @@ def least_rows(frequency: Frequency) -> int:
     return max(2 * behind, default_season(frequency, weekdays=False) + behind + 1)
 
 
-def dropping_why(source: Source, error: DataError, dropped: int) -> str:
-    """Return why rows of a source have to be dropped, from the error of one that rejects them."""
-    count = "1 row" if dropped == 1 else f"{dropped:,} rows"
-    first, _, _ = error.what.removeprefix(f"source {source.name!r}, ").partition(". ")
-    return f"{count} cannot be true, such as {first.removesuffix('.')}"
-
-
 def _values(source: Source, fetched: Table, names: dict[str, str], frequency: Frequency) -> pl.DataFrame:
     """Return the rows that can be true, with all numeric columns, under names that a job can refer to."""
     keys = [source.time] if source.series is None else [source.time, source.series]
@@ -122,20 +116,10 @@ def _values(source: Source, fetched: Table, names: dict[str, str], frequency: Fr
             f"{fetched.parts[0].name}: no column holds numbers beside the times in {source.time!r}{aside}.",
             "Write numbers with a point, such as 1234.5, without separators of thousands and signs of currency.",
         ) from error
-    return to_rows(source.model_copy(update={"invalid_rows": "Drop"}), table, frequency=frequency).rows
+    return to_rows(dropping(source), table, frequency=frequency).rows
 
 
 def _are_ranges(rows: pl.DataFrame, high: str, low: str) -> bool:
     """Return whether most rows of two columns called high and low can be prices."""
     possible = rows.select((pl.col(low) > 0) & (pl.col(high) >= pl.col(low))).to_series()
     return int(possible.sum()) > rows.height / 2
-
-
-def _settle(source: Source, fetched: Table, frequency: Frequency) -> tuple[Source, SourceRows, str]:
-    """Return the source that reads a table, its rows, and why rows have to be dropped where they do."""
-    try:
-        return source, to_rows(source, fetched, frequency=frequency), ""
-    except DataError as error:
-        dropping = source.model_copy(update={"invalid_rows": "Drop"})
-        settled = to_rows(dropping, fetched, frequency=frequency)
-        return dropping, settled, dropping_why(source, error, settled.dropped)

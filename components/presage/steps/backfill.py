@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -25,14 +24,12 @@ from presage.files import write_atomically
 from presage.frame import TIME
 from presage.lake.tables import Lake
 from presage.sources.contract import NOTHING_BEFORE, Request
-from presage.sources.secrets import environment_secret
-from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.steps.holes import Span, by_month, can_be_asked_for_spans, holes
 from presage.steps.ingest import known_bars
 from presage.steps.places import replace_sources, require_sources
 from presage.steps.progress import Report
-from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep
+from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep, request_for
 from presage.steps.supported import require_forecast
 from presage.steps.workdir import WorkDirectory, job_key
 
@@ -126,13 +123,7 @@ def backfill(
             "Give an earlier --start or a later --end.",
         )
     work = WorkDirectory(workdir)
-    request = Request(
-        base=base,
-        frequency=parse_frequency(job.spec.frequency),
-        end=now,
-        sleep=sleep,
-        secret=partial(environment_secret, beside=job.spec.secret_refs),
-    )
+    request = request_for(job, base=base, now=now, sleep=sleep)
     with work.only_run(job):
         lake = Lake(work.lake.as_uri())
         reads = [

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from presage.bars import FILLED, Bars
@@ -16,12 +15,11 @@ from presage.features.definitions import require_columns
 from presage.frame import SERIES, TIME
 from presage.lake.tables import Lake, TableVersion
 from presage.sources.contract import Request
-from presage.sources.secrets import environment_secret
 from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.spec.sources import Source
 from presage.steps.holes import RECENT, by_month, can_be_asked_for_spans, holes
-from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep
+from presage.steps.reading import CHUNK_BYTES, Kept, SourceRead, begin_read, begin_span, keep, request_for
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,7 @@ def ingest(
         LakeConflictError: Others kept writing to a table.
         StorageError: The lake cannot be written to.
     """
-    request = Request(
-        base=base,
-        frequency=parse_frequency(job.spec.frequency),
-        end=now,
-        sleep=sleep,
-        secret=partial(environment_secret, beside=job.spec.secret_refs),
-    )
+    request = request_for(job, base=base, now=now, sleep=sleep)
     reads = [begin_read(job, source, lake, request, chunk_bytes=chunk_bytes) for source in job.spec.sources]
     require_columns(job.spec, {read.source.name: list(read.columns) for read in reads})
     tables = {}

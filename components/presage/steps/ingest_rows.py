@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from presage.errors import DataError
 from presage.evaluation.scorecard import SourceSummary
 from presage.frame import TIME
 from presage.lake.tables import Lake, TableVersion
-from presage.sources.contract import Request
-from presage.sources.secrets import environment_secret
-from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
-from presage.steps.reading import raw_table
+from presage.steps.reading import raw_table, request_for
 from presage.tabular.design import Design
 from presage.tabular.held import first_published, keep_rows
 from presage.tabular.observations import Observations, observe
@@ -57,12 +53,7 @@ def ingest_rows(
     """
     target = job.spec.target
     source = job.spec.source(target.source)
-    request = Request(
-        base=base,
-        frequency=parse_frequency(job.spec.frequency),
-        end=now,
-        secret=partial(environment_secret, beside=job.spec.secret_refs),
-    )
+    request = request_for(job, base=base, now=now)
     telling: dict[str, Kind] = dict.fromkeys(filter(None, (target.column, target.relative_to)), "number")
     given = read_table(
         source,

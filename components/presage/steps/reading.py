@@ -11,10 +11,13 @@ like a revision. A source that can go on at a bookmark does so in one table, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import polars as pl
 
@@ -26,6 +29,8 @@ from presage.sources.contract import Request, Table
 from presage.sources.formats import join
 from presage.sources.registry import adapter
 from presage.sources.rows import to_rows
+from presage.sources.secrets import environment_secret
+from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJob
 from presage.spec.sources import Source
 from presage.steps.workdir import job_key
@@ -91,6 +96,26 @@ class Kept:
     chunks: int = 0
     duplicates: int = 0
     dropped: int = 0
+
+
+def request_for(
+    job: PredictionJob, *, base: Path, now: datetime, sleep: Callable[[float], None] = time.sleep
+) -> Request:
+    """Return what a job's sources are asked with: all up to a moment, UTC, each with its own secrets.
+
+    Args:
+        job: The job.
+        base: Folder that relative paths start from.
+        now: When the rows are got, UTC.
+        sleep: Waits for so many seconds.
+    """
+    return Request(
+        base=base,
+        frequency=parse_frequency(job.spec.frequency),
+        end=now,
+        sleep=sleep,
+        secret=partial(environment_secret, beside=job.spec.secret_refs),
+    )
 
 
 def begin_read(
