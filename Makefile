@@ -9,7 +9,7 @@ UV := .uv/bin/uv
 JOB ?= manifests/examples/quickstart.yaml
 WORKDIR ?= .presage
 TESTS ?= tests
-TEST_EXTRAS := $(addprefix --extra ,train statistics s3 http sql exchange clickhouse dask spark serving kserve operator pipelines)
+TEST_EXTRAS := $(addprefix --extra ,train statistics s3 http sql exchange clickhouse dask spark serving kserve operator pipelines tracking metrics)
 
 .PHONY: help
 help: ## List the commands.
