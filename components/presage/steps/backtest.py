@@ -14,10 +14,8 @@ from presage.errors import DataError, JobError
 from presage.evaluation.folds import Period
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
-from presage.evaluation.season import default_season
 from presage.evaluation.walk_forward import back_test
 from presage.lake.tables import Lake
-from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob, PredictionJobSpec
 from presage.steps.ingest import Ingested, ingest
@@ -26,6 +24,7 @@ from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.select import build_panel
 from presage.steps.supported import require_supported
+from presage.steps.train import season_of
 from presage.steps.workdir import WorkDirectory
 from presage.tabular.design import Inputs, inputs_of
 from presage.tabular.folds import periods_of
@@ -121,9 +120,7 @@ def run_backtest(
 
 def _judge_bars(job: PredictionJob, ingested: Ingested, engine: Engine, period: Period) -> Scorecard:
     spec = job.spec
-    built = build_panel(job, ingested.bars)
-    calendar = ingested.bars[spec.target.source].calendar
-    season = spec.evaluation.season or default_season(parse_frequency(spec.frequency), weekdays=calendar == "Weekdays")
+    built, season = build_panel(job, ingested.bars), season_of(job, ingested)
     tested = back_test(built.panel, spec, season=season, engine=engine, period=period)
     scorecard, _ = judge(
         tested,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from presage.evaluation.conditions import conditions
+from presage.evaluation.walk import Walk
+from presage.evaluation.walk_forward import WalkForward
+from presage.features.config import FeatureConfig
 from presage.frame import to_table
 from presage.lake.tables import Lake, TableVersion
 from presage.models.bundle import read_bundle
@@ -23,8 +26,10 @@ from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.select import Built, build_panel, select_features
 from presage.steps.sink import Results, sink_results
-from presage.steps.train import train
+from presage.steps.train import season_of, train
+from presage.steps.walked import Walked
 from presage.steps.workdir import BUNDLE, job_key
+from presage.tasks import Engine
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +43,25 @@ class JobBars:
     ingested: Ingested
     built: Built
 
+    @cached_property
+    def _walk(self) -> WalkForward:
+        return WalkForward(self.built.panel, self.job.spec, season=season_of(self.job, self.ingested))
+
+    @property
+    def entrants(self) -> tuple[str, ...]:
+        """Names of the contenders that are fitted: baselines first, then candidates in the job's order."""
+        return tuple(one.name for one in self._walk.entrants)
+
+    def select(self, engine: Engine) -> tuple[FeatureConfig, ...]:
+        """Return what each fold keeps of the features; raises DataError where there is too little to train on."""
+        return self._walk.select(engine)
+
+    def walk(
+        self, selections: tuple[FeatureConfig, ...], engine: Engine, only: Collection[str] | None = None
+    ) -> dict[str, Walk]:
+        """Return the walks of entrants by name, of all where none is named; raises DataError where one cannot learn."""
+        return self._walk.walk(selections, engine, only)
+
     @property
     def digests(self) -> Mapping[str, str]:
         """By source's name, the digest of its rows."""
@@ -48,8 +72,8 @@ class JobBars:
         """What gives a sink's data."""
         return sink_results(self.job, self.lake, self.ingested, self.built.panel)
 
-    def judge(self, new: NewRun) -> Judged:
-        """Select features, train, judge, and forecast with the champion, whose bundle is written.
+    def judge(self, new: NewRun, walked: Walked) -> Judged:
+        """Select features, judge, train the champion, whose bundle is written, and forecast with it.
 
         Raises:
             DataError: There is too little to train or to judge on.
@@ -58,7 +82,8 @@ class JobBars:
             event = {"source": source.name, "bars": source.rows, "digest": source.digest}
             _LOG.info("source read", extra={**new.names, **event})
         config = select_features(self.job, self.built.panel, now=new.made_at, directory=new.directory)
-        trained = train(self.job, self.built, self.ingested, new)
+        tested = self._walk.gather(walked.selections, walked.walks)
+        trained = train(self.job, self.built, self.ingested, new, tested)
         verdict = trained.scorecard.verdict
         forecast = self.forecast(new.directory, run=new.run, model=verdict.champion, promoted=verdict.promoted)
         write_forecast(new.directory, forecast.summary)
@@ -66,11 +91,11 @@ class JobBars:
             scorecard=trained.scorecard,
             conditions=conditions(trained.scorecard),
             trials=trained.trials,
-            tables={**self.ingested.tables, **self._derived()},
+            tables={**self.ingested.tables, **self.derived()},
             forecast=forecast.table,
             report=partial(
                 Report,
-                back_test=trained.back_test,
+                back_test=tested,
                 bars=self.ingested.bars[self.job.spec.target.source],
                 forecasts=forecast.shown,
                 config=config,
@@ -101,8 +126,13 @@ class JobBars:
             summary=forecast_summary(self.job, forecasts, run=run, model=model, promoted=promoted, panel=panel),
         )
 
-    def _derived(self) -> dict[str, TableVersion]:
-        """Write the bars and the frames that the run is made of; what they already hold is not written again."""
+    def derived(self) -> dict[str, TableVersion]:
+        """Write the bars and the frames to the lake; what they already hold is not written again.
+
+        Raises:
+            LakeConflictError: Others kept writing to a table.
+            StorageError: The lake cannot be written to.
+        """
         key, bars = job_key(self.job), self.ingested.bars
         tables = {f"bars/{name}": self.lake.write(f"bars/{key}/{name}", one.rows) for name, one in bars.items()}
         tables["frame"] = self.lake.write(f"frames/{key}", to_table(self.built.panel))

@@ -29,7 +29,6 @@ from presage.steps.lock import lock_digest
 from presage.steps.promote import Champion, Champions, incumbent, read_champions
 from presage.steps.workdir import WorkDirectory, issued_table, job_key
 from presage.tabular.rows import ROW
-from presage.tasks import Engine
 
 TRIALS = "trials"
 Shown = TypeVar("Shown")
@@ -46,7 +45,6 @@ class NewRun:
         made_at: When it is made, UTC.
         history: What the job tried before.
         incumbent: The served model's losses, where a candidate is served.
-        engine: What runs the fits.
         directory: Gets the bundle and what else the run leaves.
     """
 
@@ -55,7 +53,6 @@ class NewRun:
     made_at: datetime
     history: Sequence[Trial]
     incumbent: Trial | None
-    engine: Engine
     directory: Path
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from presage.evaluation.conditions import conditions
 from presage.evaluation.numbers import count
 from presage.evaluation.scorecard import Condition, Scorecard
 from presage.evaluation.trials import merge
-from presage.features.config import to_json
+from presage.evaluation.walk import Walk
+from presage.features.config import FeatureConfig, to_json
 from presage.files import write_atomically
 from presage.lake.tables import Lake
 from presage.report.tabular_data import TableReport
@@ -24,8 +25,9 @@ from presage.steps.ingest_rows import IngestedRows, ingest_rows
 from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.sink import Results
+from presage.steps.walked import Walked
 from presage.steps.workdir import BUNDLE, FEATURES, issued_table
-from presage.tabular.design import Design, inputs_of
+from presage.tabular.design import Design, Inputs, inputs_of
 from presage.tabular.held import first_published
 from presage.tabular.judge import judge_rows, with_features
 from presage.tabular.leakage import require_no_copies
@@ -38,7 +40,8 @@ from presage.tabular.predictions import (
     prediction_table,
 )
 from presage.tabular.rows import kinds_of
-from presage.tabular.walk import entrants, fit_final, walk
+from presage.tabular.walk import RowWalkForward, entrants, fit_final
+from presage.tasks import Engine
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +55,38 @@ class JobRows:
     ingested: IngestedRows
     known_at: datetime
     replaced: bool = False
+
+    @cached_property
+    def _inputs(self) -> Inputs:
+        observations = self.ingested.observations
+        inputs = inputs_of(self.job.spec, kinds_of(observations.table))
+        require_no_copies(observations, inputs)
+        return inputs
+
+    @cached_property
+    def _walk(self) -> RowWalkForward:
+        return RowWalkForward(self.ingested.observations, self._inputs, self.job.spec)
+
+    @property
+    def entrants(self) -> tuple[str, ...]:
+        """Names of the contenders: the baseline, then candidates in the job's order."""
+        return tuple(one.name for one in self._walk.entrants)
+
+    def select(self, engine: Engine) -> tuple[FeatureConfig, ...]:
+        """Return what each fold keeps of the features.
+
+        Raises:
+            DataError: There is too little to train on.
+            JobError: A feature is none for rows.
+            LeakageError: A feature tells the target.
+        """
+        return self._walk.select(engine)
+
+    def walk(
+        self, selections: tuple[FeatureConfig, ...], engine: Engine, only: Collection[str] | None = None
+    ) -> dict[str, Walk]:
+        """Return the walks of entrants by name, of all where none is named; raises DataError where one cannot learn."""
+        return self._walk.walk(selections, engine, only)
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -78,23 +113,19 @@ class JobRows:
 
         return {"rows": rows, "predictions": predictions}
 
-    def judge(self, new: NewRun) -> Judged:
-        """Walk forward, judge, and predict open rows with the champion, whose bundle is written.
+    def judge(self, new: NewRun, walked: Walked) -> Judged:
+        """Judge, train the champion, whose bundle is written, and predict open rows with it.
 
         Raises:
             DataError: There is too little to train or to judge on.
-            JobError: A feature is none for rows.
-            LeakageError: A feature tells the target.
             NotSupportedError: The metric is none for rows.
         """
-        job, spec, observations = self.job, self.job.spec, self.ingested.observations
-        inputs = inputs_of(spec, kinds_of(observations.table))
-        require_no_copies(observations, inputs)
+        job, spec = self.job, self.job.spec
         source, version = spec.target.source, self.ingested.version
         _LOG.info("source read", extra={**new.names, "source": source, "rows": version.rows})
-        walked = walk(observations, inputs, spec, engine=new.engine)
+        tested = self._walk.gather(walked.selections, walked.walks)
         scorecard, trials = judge_rows(
-            walked,
+            tested,
             spec,
             procedure=procedure_digest(job),
             history=new.history,
@@ -102,9 +133,9 @@ class JobRows:
             sources=(self.ingested.summary,),
         )
         champion = next(one for one in entrants(spec) if one.name == scorecard.verdict.champion)
-        final = fit_final(walked, inputs, spec, champion)
+        final = fit_final(tested, self._inputs, spec, champion)
         scorecard = with_features(scorecard, final.config)
-        write_model(new.directory / BUNDLE, job, final, walked.probabilities, now=new.made_at)
+        write_model(new.directory / BUNDLE, job, final, tested.probabilities, now=new.made_at)
         write_atomically(new.directory / FEATURES, to_json(final.config))
         forecast = self._predict(new.directory)
         return Judged(
@@ -113,7 +144,7 @@ class JobRows:
             trials=merge(new.history, trials),
             tables={source: version},
             forecast=prediction_table(forecast),
-            report=partial(TableReport, back_test=walked, open_rows=len(forecast), config=final.config),
+            report=partial(TableReport, back_test=tested, open_rows=len(forecast), config=final.config),
         )
 
     def forecast(

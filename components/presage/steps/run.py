@@ -17,7 +17,7 @@ from presage.report.tabular_write import write_table_report
 from presage.report.write import write_report
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
-from presage.steps.bars import read_bars
+from presage.steps.bars import JobBars, read_bars
 from presage.steps.history import RunSummary
 from presage.steps.lock import lock_digest
 from presage.steps.outcome import run_outcome
@@ -34,9 +34,10 @@ from presage.steps.records import (
     trials_table,
     tried_before,
 )
-from presage.steps.rows import read_rows
+from presage.steps.rows import JobRows, read_rows
 from presage.steps.sink import write_sinks
 from presage.steps.supported import require_supported
+from presage.steps.walked import Walked, walk_all
 from presage.steps.workdir import SUMMARY, WorkDirectory, job_key
 
 _LOG = logging.getLogger(__name__)
@@ -85,72 +86,94 @@ def run_job(
         read = read_rows if tabular else read_bars
         data = read(job, lake, base=base, now=now, sources=sources)
         progress("reading sources", 1, 1)
-        inputs = inputs_digest(job, data.digests)
-        run_id = f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}"
-        names = {"job": job_key(job), "run": run_id}
-        with work.new_run(job, run_id) as directory:
-            judged = data.judge(
-                NewRun(
-                    names=names,
-                    run=run_id,
-                    made_at=now,
-                    history=tried_before(lake, work, job),
-                    incumbent=served_trial(lake, work, job, inputs, now),
-                    engine=engine,
-                    directory=directory,
-                )
-            )
-            scorecard, verdict = judged.scorecard, judged.scorecard.verdict
-            summary = RunSummary(
-                job=job.metadata.name,
-                namespace=job.metadata.namespace,
+        walked = walk_all(data, engine)
+        return conclude(data, walked, work=work, base=base, now=now)
+
+
+def conclude(data: JobBars | JobRows, walked: Walked, *, work: WorkDirectory, base: Path, now: datetime) -> DoneRun:
+    """Judge a walk-forward, keep the run, promote its champion or not, and write the sinks.
+
+    The caller holds the job's lock.
+
+    Args:
+        data: The job's data.
+        walked: The walk-forward of all entrants over it.
+        work: The work directory.
+        base: Folder that relative paths start from.
+        now: When the run is made, UTC.
+
+    Raises:
+        DataError: There is too little to judge on.
+        LakeConflictError: Others kept writing to a table.
+        StorageError: The work directory cannot be written to.
+    """
+    job, lake = data.job, data.lake
+    inputs = inputs_digest(job, data.digests)
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}"
+    names = {"job": job_key(job), "run": run_id}
+    with work.new_run(job, run_id) as directory:
+        judged = data.judge(
+            NewRun(
+                names=names,
                 run=run_id,
-                digest=scorecard.digest(),
-                spec_digest=spec_digest(job),
-                procedure_digest=procedure_digest(job),
-                conditions=judged.conditions,
-                scorecard=scorecard,
-            )
-            report = judged.report(
-                job=summary.job,
-                namespace=summary.namespace,
-                run=run_id,
-                digest=summary.spec_digest,
-                created_at=now,
-                scorecard=scorecard,
-                conditions=summary.conditions,
-            )
-            if isinstance(report, TableReport):
-                write_table_report(directory, report)
-            else:
-                write_report(directory, report)
-            write_atomically(directory / SUMMARY, summary.model_dump_json(indent=2) + "\n")
-            trials = lake.write(trials_table(job), to_rows(judged.trials))
-            manifest = RunManifest(
-                run=run_id,
-                job=summary.job,
-                namespace=summary.namespace,
-                spec_digest=summary.spec_digest,
-                procedure_digest=summary.procedure_digest,
-                tables={**judged.tables, TRIALS: trials},
-                seed=job.spec.seed,
-                lock_digest=lock_digest(),
-                created_at=now,
-                scorecard_digest=summary.digest,
-            )
-            save_manifest(directory, manifest)
-        champions = promote(
-            work.champion(job), verdict, run=run_id, inputs=inputs, procedure=summary.procedure_digest, now=now
+                made_at=now,
+                history=tried_before(lake, work, job),
+                incumbent=served_trial(lake, work, job, inputs, now),
+                directory=directory,
+            ),
+            walked,
         )
-        if champions.current.run == run_id:
-            keep_forecast(lake, job, judged.forecast, champions.current)
-        _LOG.info(
-            "run finished",
-            extra=names
-            | {"digest": summary.digest, "promoted": verdict.promoted, "reason": verdict.reason}
-            | {"champion": champions.current.model},
+        scorecard, verdict = judged.scorecard, judged.scorecard.verdict
+        summary = RunSummary(
+            job=job.metadata.name,
+            namespace=job.metadata.namespace,
+            run=run_id,
+            digest=scorecard.digest(),
+            spec_digest=spec_digest(job),
+            procedure_digest=procedure_digest(job),
+            conditions=judged.conditions,
+            scorecard=scorecard,
         )
-        retire(lake, work, job)
-        outcome = run_outcome(job, work, summary, champions.current)
-        write_sinks(job, data.results, base=base)
+        report = judged.report(
+            job=summary.job,
+            namespace=summary.namespace,
+            run=run_id,
+            digest=summary.spec_digest,
+            created_at=now,
+            scorecard=scorecard,
+            conditions=summary.conditions,
+        )
+        if isinstance(report, TableReport):
+            write_table_report(directory, report)
+        else:
+            write_report(directory, report)
+        write_atomically(directory / SUMMARY, summary.model_dump_json(indent=2) + "\n")
+        trials = lake.write(trials_table(job), to_rows(judged.trials))
+        manifest = RunManifest(
+            run=run_id,
+            job=summary.job,
+            namespace=summary.namespace,
+            spec_digest=summary.spec_digest,
+            procedure_digest=summary.procedure_digest,
+            tables={**judged.tables, TRIALS: trials},
+            seed=job.spec.seed,
+            lock_digest=lock_digest(),
+            created_at=now,
+            scorecard_digest=summary.digest,
+        )
+        save_manifest(directory, manifest)
+    champions = promote(
+        work.champion(job), verdict, run=run_id, inputs=inputs, procedure=summary.procedure_digest, now=now
+    )
+    if champions.current.run == run_id:
+        keep_forecast(lake, job, judged.forecast, champions.current)
+    _LOG.info(
+        "run finished",
+        extra=names
+        | {"digest": summary.digest, "promoted": verdict.promoted, "reason": verdict.reason}
+        | {"champion": champions.current.model},
+    )
+    retire(lake, work, job)
+    outcome = run_outcome(job, work, summary, champions.current)
+    write_sinks(job, data.results, base=base)
     return DoneRun(report=report, summary=summary, outcome=outcome, directory=work.run(job, run_id))

@@ -1,4 +1,4 @@
-"""The third step: back-test every contender, judge them, and fit the champion on all that is known."""
+"""The third step: walk forward, judge every contender, and fit the champion on all that is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
 from presage.evaluation.season import default_season
 from presage.evaluation.trials import Trial, merge
-from presage.evaluation.walk_forward import back_test
 from presage.features.config import from_json
 from presage.frame import Panel, moment
 from presage.models.bundle import (
@@ -39,33 +38,35 @@ class Trained:
     """What training found.
 
     Attributes:
-        back_test: Forecasts of all contenders.
         scorecard: The judgement.
         trials: The job's history of what was tried, this run's candidates included.
     """
 
-    back_test: BackTest
     scorecard: Scorecard
     trials: tuple[Trial, ...]
 
 
-def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun) -> Trained:
-    """Back-test and judge the job's contenders, and write the champion's bundle.
+def season_of(job: PredictionJob, ingested: Ingested) -> int:
+    """Return the bars in a season of a job's target."""
+    weekdays = ingested.bars[job.spec.target.source].calendar == "Weekdays"
+    return job.spec.evaluation.season or default_season(parse_frequency(job.spec.frequency), weekdays=weekdays)
+
+
+def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun, tested: BackTest) -> Trained:
+    """Judge a back-test of the job's contenders, and write the champion's bundle.
 
     Args:
         job: The job.
         built: The series of the target.
         ingested: What the sources gave.
         new: The run; its directory holds the feature config and gets the bundle.
+        tested: The back-test.
 
     Raises:
         DataError: There is too little to train or to judge on.
     """
     config = from_json((new.directory / FEATURES).read_text())
-    panel, target = built.panel, job.spec.target
-    weekdays = ingested.bars[target.source].calendar == "Weekdays"
-    season = job.spec.evaluation.season or default_season(parse_frequency(job.spec.frequency), weekdays=weekdays)
-    tested = back_test(panel, job.spec, season=season, engine=new.engine)
+    panel, target, season = built.panel, job.spec.target, season_of(job, ingested)
     scorecard, trials = judge(
         tested,
         job.spec,
@@ -104,7 +105,7 @@ def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun) -> 
     write_bundle(
         new.directory / BUNDLE, bundle, share_files([forecaster.dump() for forecaster in forecasters.values()])
     )
-    return Trained(back_test=tested, scorecard=scorecard, trials=merge(new.history, trials))
+    return Trained(scorecard=scorecard, trials=merge(new.history, trials))
 
 
 def _contender(job: PredictionJob, panel: Panel, name: str, season: int) -> Contender:

@@ -22,11 +22,10 @@ from presage.tabular.search import Window, search_rows
 
 
 @dataclass(frozen=True)
-class Preparing:
-    """The task of making a fold's features."""
+class Selecting:
+    """The task of selecting features in a training window."""
 
     training: Observations
-    block: Observations
     inputs: Inputs
     task: TableTask
     selection: Selection
@@ -40,27 +39,31 @@ class Prepared:
 
     Attributes:
         design: What makes them, learnt in the training window.
-        config: What selection kept and dropped there.
         training: (m, p) features of the training rows, those that were kept.
         block: (r, p) features of the block.
     """
 
     design: Design
-    config: FeatureConfig
     training: FloatArray
     block: FloatArray
 
 
-def prepare(task: Preparing) -> Prepared:
-    """Learn categories and select features in a training window, and make the features of it and of the block."""
+def select_features(task: Selecting) -> FeatureConfig:
+    """Learn categories in a training window, and return what selection keeps of its features."""
     design = fit_design(task.inputs, task.training.table, task.task)
-    training = design.matrix(task.training.table)
-    config = _select(training, task.training, design.names, task)
+    return _select(design.matrix(task.training.table), task.training, design.names, task)
+
+
+def prepare(
+    inputs: Inputs, task: TableTask, config: FeatureConfig, *, training: Observations, block: Observations
+) -> Prepared:
+    """Learn categories in a training window, and make the selected features of it and of the block."""
+    design = fit_design(inputs, training.table, task)
     kept = np.array([design.names.index(name) for name in config.kept], dtype=np.intp)
-    return Prepared(design, config, training[:, kept], design.matrix(task.block.table)[:, kept])
+    return Prepared(design, design.matrix(training.table)[:, kept], design.matrix(block.table)[:, kept])
 
 
-def _select(features: FloatArray, training: Observations, names: tuple[str, ...], task: Preparing) -> FeatureConfig:
+def _select(features: FloatArray, training: Observations, names: tuple[str, ...], task: Selecting) -> FeatureConfig:
     """Select as for bars: each row is an origin whose one step ahead is its own outcome."""
     moments = training.time[:, None]
     frame = Frame(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -13,6 +13,7 @@ from presage.evaluation.backtest import Forecasts
 from presage.evaluation.contenders import Contender, seed_of
 from presage.evaluation.folds import Period
 from presage.evaluation.intervals import quantile_probabilities
+from presage.evaluation.walk import Walk as ContenderWalk
 from presage.evaluation.walk import mean_shares
 from presage.features.config import FeatureConfig
 from presage.frame import FloatArray, IntArray, TimeArray
@@ -24,10 +25,11 @@ from presage.tabular.design import Design, Inputs
 from presage.tabular.fits import (
     Fitting,
     Predicting,
-    Preparing,
+    Selecting,
     fit,
     predict_block,
     prepare,
+    select_features,
     window_of,
 )
 from presage.tabular.folds import LEAST_CALIBRATION, RowFold, make_row_folds, periods_of
@@ -106,71 +108,131 @@ def entrants(spec: PredictionJobSpec) -> tuple[Contender, ...]:
     return tuple(named)
 
 
-def walk(
-    observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, engine: Engine, period: Period | None = None
-) -> Walk:
-    """Return every contender's predictions of the rows of the folds.
+class RowWalkForward:
+    """A job's walk over the rows of its source.
 
     Args:
         observations: All rows.
         inputs: What features are made of.
         spec: The job.
-        engine: What runs the selections (one a fold), then the fits (one a contender and fold).
         period: The span whose rows are scored; default: the newest rows.
 
     Raises:
-        DataError: There are too few rows, or a contender cannot be fitted.
+        DataError: There are too few rows.
     """
-    settled = observations.settled
-    folds = make_row_folds(settled, spec, period)
-    rows = np.arange(folds[0].test_start, folds[-1].test_stop)
-    task = table_task(spec)
-    blocks = [np.arange(fold.test_start, fold.test_stop) for fold in folds]
-    prepared = engine.map(
-        prepare,
-        [
-            Preparing(
-                settled.take(fold.training), settled.take(block), inputs, task, spec.selection, spec.seed, fold.number
-            )
-            for fold, block in zip(folds, blocks, strict=True)
-        ],
-    )
-    contenders = entrants(spec)
-    fits = engine.map(
-        predict_block,
-        [
-            Predicting(
-                window_of(one, settled.take(fold.training)),
-                one.block,
-                one.config.kept,
-                Fitting(contender, task, spec.evaluation, seed_of(spec.seed, contender.name, fold.number)),
-                fold.number,
-            )
-            for contender in contenders
-            for one, fold in zip(prepared, folds, strict=True)
-        ],
-    )
-    predictions = {}
-    for place, contender in enumerate(contenders):
-        own = fits[place * len(folds) : (place + 1) * len(folds)]
-        shares = [block.importance for block in own[1:]]
-        predictions[contender.name] = Forecasts(
-            name=contender.name,
-            baseline=contender.baseline,
-            mean=np.concatenate([block.mean for block in own]),
-            quantiles=_quantiles(settled, folds, [block.mean for block in own], spec),
-            importance=mean_shares(shares, dict.fromkeys(chain.from_iterable(shares))),
+
+    def __init__(
+        self, observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, period: Period | None = None
+    ) -> None:
+        self._spec = spec
+        self._inputs = inputs
+        self._settled = observations.settled
+        self._folds = make_row_folds(self._settled, spec, period)
+        self._blocks = [np.arange(fold.test_start, fold.test_stop) for fold in self._folds]
+        self.entrants = entrants(spec)
+
+    def select(self, engine: Engine) -> tuple[FeatureConfig, ...]:
+        """Return what each fold keeps of the features; the engine runs one task a fold."""
+        spec, task = self._spec, table_task(self._spec)
+        return engine.map(
+            select_features,
+            [
+                Selecting(self._settled.take(fold.training), self._inputs, task, spec.selection, spec.seed, fold.number)
+                for fold in self._folds
+            ],
         )
-    return Walk(
-        settled=settled,
-        folds=folds,
-        rows=rows,
-        fold=np.repeat([fold.number for fold in folds], [len(block) for block in blocks]),
-        period=periods_of(settled.time[rows], spec),
-        probabilities=_probabilities(spec),
-        predictions=predictions,
-        config=prepared[-1].config,
-    )
+
+    def walk(
+        self, selections: Sequence[FeatureConfig], engine: Engine, only: Collection[str] | None = None
+    ) -> dict[str, ContenderWalk]:
+        """Return the walks of entrants by name.
+
+        Args:
+            selections: What each fold keeps of the features.
+            engine: What runs the fits: one task an entrant and fold.
+            only: Names of the entrants to walk; default: all.
+
+        Raises:
+            DataError: An entrant cannot be fitted.
+        """
+        spec, settled, folds = self._spec, self._settled, self._folds
+        task = table_task(spec)
+        chosen = [one for one in self.entrants if only is None or one.name in only]
+        training = [settled.take(fold.training) for fold in folds]
+        with single_threaded():
+            prepared = [
+                prepare(self._inputs, task, config, training=rows, block=settled.take(block))
+                for config, rows, block in zip(selections, training, self._blocks, strict=True)
+            ]
+        fits = engine.map(
+            predict_block,
+            [
+                Predicting(
+                    window_of(one, rows),
+                    one.block,
+                    config.kept,
+                    Fitting(contender, task, spec.evaluation, seed_of(spec.seed, contender.name, fold.number)),
+                    fold.number,
+                )
+                for contender in chosen
+                for one, rows, config, fold in zip(prepared, training, selections, folds, strict=True)
+            ],
+        )
+        found = {}
+        for place, contender in enumerate(chosen):
+            own = fits[place * len(folds) : (place + 1) * len(folds)]
+            shares = [block.importance for block in own[1:]]
+            found[contender.name] = ContenderWalk(
+                mean=np.concatenate([block.mean for block in own]),
+                shares=mean_shares(shares, dict.fromkeys(chain.from_iterable(shares))),
+            )
+        return found
+
+    def gather(self, selections: Sequence[FeatureConfig], walks: Mapping[str, ContenderWalk]) -> Walk:
+        """Return the predictions and quantiles of all contenders.
+
+        Args:
+            selections: What each fold kept of the features.
+            walks: The walks of all entrants, by name.
+
+        Raises:
+            DataError: Too few residuals were known to calibrate on.
+        """
+        spec, settled, folds = self._spec, self._settled, self._folds
+        rows = np.arange(folds[0].test_start, folds[-1].test_stop)
+        ends = np.cumsum([len(block) for block in self._blocks])[:-1]
+        predictions = {
+            contender.name: Forecasts(
+                name=contender.name,
+                baseline=contender.baseline,
+                mean=walks[contender.name].mean,
+                quantiles=_quantiles(settled, folds, np.split(walks[contender.name].mean, ends), spec),
+                importance=walks[contender.name].shares,
+            )
+            for contender in self.entrants
+        }
+        return Walk(
+            settled=settled,
+            folds=folds,
+            rows=rows,
+            fold=np.repeat([fold.number for fold in folds], [len(block) for block in self._blocks]),
+            period=periods_of(settled.time[rows], spec),
+            probabilities=_probabilities(spec),
+            predictions=predictions,
+            config=selections[-1],
+        )
+
+
+def walk(
+    observations: Observations, inputs: Inputs, spec: PredictionJobSpec, *, engine: Engine, period: Period | None = None
+) -> Walk:
+    """Return every contender's predictions of the rows of the folds.
+
+    The arguments and errors are those of `RowWalkForward` and its methods; the engine runs all of its tasks.
+    """
+    rows = RowWalkForward(observations, inputs, spec, period=period)
+    selections = rows.select(engine)
+    return rows.gather(selections, rows.walk(selections, engine))
 
 
 def fit_final(walked: Walk, inputs: Inputs, spec: PredictionJobSpec, contender: Contender) -> Final:
@@ -188,13 +250,14 @@ def fit_final(walked: Walk, inputs: Inputs, spec: PredictionJobSpec, contender: 
     )
     nothing = known.take(np.arange(0))
     with single_threaded():
-        prepared = prepare(Preparing(known, nothing, inputs, task, spec.selection, spec.seed, "final"))
+        config = select_features(Selecting(known, inputs, task, spec.selection, spec.seed, "final"))
+        prepared = prepare(inputs, task, config, training=known, block=nothing)
         fitting = Fitting(contender, task, evaluation, seed_of(spec.seed, contender.name, "final"))
         model, fitted = fit(window_of(prepared, known), fitting)
     residual = walked.outcome - walked.predictions[contender.name].mean
     return Final(
         design=prepared.design,
-        config=prepared.config,
+        config=config,
         model=model,
         fitted=fitted,
         offsets=offsets_of(residual[-evaluation.intervals.window :], walked.probabilities),
