@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from presage.bars import Bars
-from presage.frame import KNOWN_AT, BoolArray, FloatArray, Frame, TimeArray
+from presage.frame import KNOWN_AT, TIME, BoolArray, FloatArray, Frame, IntArray, TimeArray, moment
+from presage.spec.periods import period_start
 
 Value = float | np.datetime64
 _NOWHERE = np.datetime64("NaT", "us")
@@ -41,9 +42,10 @@ class Difference:
 
 
 def truncate(bars: Bars, cutoff: np.datetime64) -> Bars:
-    """Return the bars as they were known at `cutoff` (datetime64[us], UTC): later vintages are gone."""
+    """Return the closed bars as they were known at `cutoff` (datetime64[us], UTC): later vintages are gone."""
     known = bars.rows[KNOWN_AT].to_numpy() <= cutoff
-    return replace(bars, rows=bars.rows.filter(known))
+    closed = bars.rows[TIME] < period_start(moment(cutoff), bars.frequency, bars.time_zone)
+    return replace(bars, rows=bars.rows.filter(known & closed.to_numpy()))
 
 
 def first_difference(full: Frame, truncated: Frame) -> Difference | None:
@@ -62,6 +64,11 @@ def first_difference(full: Frame, truncated: Frame) -> Difference | None:
     Raises:
         ValueError: The frames are not of the same series, features and horizon.
     """
+    return min(differences(full, truncated), key=lambda difference: difference.row, default=None)
+
+
+def differences(full: Frame, truncated: Frame) -> tuple[Difference, ...]:
+    """Return the first row in which each array differs; see `first_difference`. Features come first."""
     if (full.series, full.feature_names, full.horizon) != (
         truncated.series,
         truncated.feature_names,
@@ -85,7 +92,17 @@ def first_difference(full: Frame, truncated: Frame) -> Difference | None:
         Difference("time", row, truncated.time[row], truncated.origin[row], _NOWHERE, truncated.time[row])
         for row in range(rows, len(truncated))
     ]
-    return min(found, key=lambda difference: difference.row, default=None)
+    return tuple(found)
+
+
+def share_unequal(full: Frame, truncated: Frame, name: str) -> float:
+    """Return the share of the rows of both in which a feature differs in any bit; 0 where there is none to compare."""
+    rows = min(len(full), len(truncated))
+    if name not in full.feature_names or not rows:
+        return 0.0
+    ours, theirs = (frame.with_features((name,)).features[:rows, 0] for frame in (full, truncated))
+    there = np.isfinite(ours) | np.isfinite(theirs)
+    return float((_bits(ours) != _bits(theirs))[there].mean()) if there.any() else 0.0
 
 
 def _columns(frame: Frame, known: BoolArray) -> dict[str, FloatArray | TimeArray]:
@@ -103,5 +120,9 @@ def _columns(frame: Frame, known: BoolArray) -> dict[str, FloatArray | TimeArray
 
 
 def _first_unequal(ours: FloatArray | TimeArray, theirs: FloatArray | TimeArray) -> int | None:
-    unequal = np.ascontiguousarray(ours).view(np.int64) != np.ascontiguousarray(theirs).view(np.int64)
+    unequal = _bits(ours) != _bits(theirs)
     return int(unequal.argmax()) if unequal.any() else None
+
+
+def _bits(values: FloatArray | TimeArray) -> IntArray:
+    return np.ascontiguousarray(values).view(np.int64)

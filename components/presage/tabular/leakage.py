@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
@@ -24,6 +26,16 @@ def require_no_copies(observations: Observations, inputs: Inputs) -> None:
     Raises:
         LeakageError: A feature does; its name and how it was found.
     """
+    for name, rows in copies(observations, inputs):
+        raise LeakageError(
+            f"feature {inputs.source}.{name}: over {rows:,} rows it tells the target without an exception, so it is "
+            f"the target under another name or is made from it.",
+            "Take it out of spec.features, or out of the source's columns.",
+        )
+
+
+def copies(observations: Observations, inputs: Inputs) -> Iterator[tuple[str, int]]:
+    """Give each column that tells the target by itself, and over how many rows; see `require_no_copies`."""
     settled = observations.settled
     classes = bool(np.isin(settled.outcome, (0.0, 1.0)).all())
     for name, kind in inputs.columns.items():
@@ -38,11 +50,7 @@ def require_no_copies(observations: Observations, inputs: Inputs) -> None:
         else:
             copied = _names(codes, outcome)
         if copied:
-            raise LeakageError(
-                f"feature {inputs.source}.{name}: over {len(outcome):,} rows it tells the target without an exception, "
-                f"so it is the target under another name or is made from it.",
-                "Take it out of spec.features, or out of the source's columns.",
-            )
+            yield name, len(outcome)
 
 
 def _enough(outcome: FloatArray, *, classes: bool) -> bool:

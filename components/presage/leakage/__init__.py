@@ -1,0 +1,1 @@
+"""Whether anything of the future reaches what a job learns from: each check a function over values, with a finding."""
