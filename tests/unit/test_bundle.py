@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -9,32 +10,52 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from model_frames import real_frame
+from model_frames import frame_of, real_frame
 from pydantic import ValidationError
 
 from presage.errors import LakeError, StorageError
-from presage.models import bundle as bundle_module
 from presage.models.bundle import (
     MANIFEST,
     SIZE_AT_MOST,
     Bundle,
     BundleSeries,
     ConformalState,
+    FittedTransform,
+    FrameFeature,
+    FrameSchema,
     files_of_series,
     read_bundle,
     share_files,
     write_bundle,
 )
+from presage.models.bundle_files import replace_directory
 from presage.models.combination import combine
 from presage.models.contract import Task
 from presage.models.registry import load, trainer
+from presage.spec.features import Feature
 from presage.spec.models import Model
 
 FILES = {"forecaster.json": b"{}", "member/naive/forecaster.json": b'{"name":"naive"}', "empty": b""}
 
 
+LAG = '{"lag":{"columns":["sp500.volatility"],"steps":[1]}}'
+MEAN = '{"rolling":{"columns":["sp500.volatility"],"windows":[5],"statistics":["mean"]}}'
+
+
+def frame_schema(*features, series=("sp500",)):
+    return FrameSchema(
+        target="sp500.volatility",
+        unit="percent",
+        series=series,
+        features=tuple(FrameFeature(name=name, definition=LAG) for name in features),
+    )
+
+
 def make_bundle(**changes):
     values = {
+        "lock_digest": "sha256:" + "1" * 64,
+        "seed": 7,
+        "frame": frame_schema(*changes.get("features", ("volatility.lag_1", "volatility.mean_5"))),
         "job": "sp500-volatility",
         "namespace": "default",
         "spec_digest": "sha256:" + "0" * 64,
@@ -103,10 +124,20 @@ def test_a_full_disk_leaves_what_stood_there(tmp_path):
     assert names(tmp_path) == ["bundle"]
 
 
+@pytest.mark.parametrize("files", [{"../outside": b"x"}, {MANIFEST: b"{}"}, {".hidden": b"x"}, {"/tmp/x": b"x"}])
+def test_a_bundle_that_is_refused_leaves_what_stood_there(tmp_path, files):
+    write_bundle(tmp_path / "bundle", make_bundle(), FILES)
+    before = contents(tmp_path / "bundle")
+    with pytest.raises(LakeError, match="may not stand in a bundle"):
+        write_bundle(tmp_path / "bundle", make_bundle(season=7), FILES | files)
+    assert contents(tmp_path / "bundle") == before
+    assert names(tmp_path) == ["bundle"]
+
+
 def test_a_replacement_that_fails_puts_the_old_bundle_back(tmp_path):
     write_bundle(tmp_path / "bundle", make_bundle(), FILES)
     with pytest.raises(FileNotFoundError):
-        bundle_module._replace(tmp_path / "bundle", tmp_path / "nowhere", aside=tmp_path / "aside")
+        replace_directory(tmp_path / "bundle", tmp_path / "nowhere", aside=tmp_path / "aside")
     assert read_bundle(tmp_path / "bundle")[1] == FILES
     assert names(tmp_path) == ["bundle"]
 
@@ -145,7 +176,7 @@ def test_a_manifest_that_names_a_path_outside_is_refused(tmp_path, name):
     directory = tmp_path / "bundle"
     write_bundle(directory, make_bundle(), FILES)
     (tmp_path / "outside").write_bytes(b"{}")
-    change_manifest(directory, lambda manifest: manifest["files"].update({name: manifest["files"]["forecaster.json"]}))
+    change_and_seal(directory, lambda manifest: manifest["files"].update({name: manifest["files"]["forecaster.json"]}))
     with pytest.raises(LakeError, match="may not stand in a bundle"):
         read_bundle(directory)
 
@@ -154,6 +185,14 @@ def change_manifest(directory, change):
     manifest = json.loads((directory / MANIFEST).read_text())
     change(manifest)
     (directory / MANIFEST).write_text(json.dumps(manifest))
+
+
+def change_and_seal(directory, change):
+    """Change the manifest as one would who knows how its own digest is made."""
+    change_manifest(directory, lambda manifest: (change(manifest), manifest.update(manifest_sha256="0" * 64)))
+    content = (directory / MANIFEST).read_bytes()
+    digest = hashlib.sha256(content).hexdigest().encode()
+    (directory / MANIFEST).write_bytes(content.replace(b"0" * 64 + b'"}', digest + b'"}'))
 
 
 def replace_with_link(directory):
@@ -193,7 +232,14 @@ def grow(directory):
         (lambda d: (d / MANIFEST).write_text("[]"), "no JSON object", "copy the bundle again"),
         (lambda d: (d / MANIFEST).write_bytes(b"\xff\xfe\x00"), "no JSON object", "copy the bundle again"),
         (lambda d: (d / MANIFEST).write_text("[" * 200_000), "no JSON object", "copy the bundle again"),
-        (lambda d: change_manifest(d, lambda m: m.update(version="v3")), "version 'v3'", "Install the version"),
+        (lambda d: change_manifest(d, lambda m: m.update(version="v4")), "version 'v4'", "Install the version"),
+        (
+            lambda d: change_manifest(d, lambda m: m.update(version="v1")),
+            "lock_digest is there since",
+            "copy the bundle",
+        ),
+        (lambda d: change_manifest(d, lambda m: m.update(season=6)), "manifest_sha256 says", "copy the bundle again"),
+        (lambda d: change_manifest(d, lambda m: m.pop("manifest_sha256")), "manifest_sha256 says", "copy the bundle"),
         (lambda d: change_manifest(d, lambda m: m.pop("version")), "version None", "Install the version"),
         (lambda d: change_manifest(d, lambda m: m.update(more=1)), "not permitted at more", "copy the bundle again"),
         (lambda d: change_manifest(d, lambda m: m.pop("job")), "required at job", "copy the bundle again"),
@@ -203,7 +249,7 @@ def grow(directory):
             "a time is out of range at created_at",
             "copy the bundle again",
         ),
-        (lambda d: change_manifest(d, lambda m: m["files"].pop("empty")), "holds empty", "Remove that file"),
+        (lambda d: change_and_seal(d, lambda m: m["files"].pop("empty")), "holds empty", "Remove that file"),
         (lambda d: change_manifest(d, lambda m: m["files"]["empty"].update(sha256="0")), "sha256", "copy the bundle"),
     ],
 )
@@ -253,6 +299,7 @@ def test_more_than_a_gibibyte_is_not_written(tmp_path):
         {"train_end": datetime(1998, 1, 1, tzinfo=UTC)},
         {"horizon": 3},
         {"transform": "Ratio"},
+        {"seed": -1},
         {"more": 1},
     ],
 )
@@ -292,8 +339,10 @@ def test_a_bundle_of_a_panel_holds_alike_files_once_and_gives_each_series_its_ow
     parts = [{"state.json": b"a", "model.bin": b"x"}, {"state.json": b"a", "model.bin": b"y"}]
     files = share_files(parts)
     assert files == {"state.json": b"a", "series/0/model.bin": b"x", "series/1/model.bin": b"y"}
-    series = tuple(BundleSeries(name=name) for name in ("BRK.B", "=1+1"))
-    written = write_bundle(tmp_path / "bundle", make_bundle(version="v2", panel=series), files)
+    names = ("BRK.B", "=1+1")
+    series = tuple(BundleSeries(name=name) for name in names)
+    schema = frame_schema("volatility.lag_1", "volatility.mean_5", series=names)
+    written = write_bundle(tmp_path / "bundle", make_bundle(panel=series, frame=schema), files)
     bundle, read = read_bundle(tmp_path / "bundle")
     assert bundle == written
     assert [files_of_series(read, place) for place in range(2)] == parts
@@ -303,19 +352,210 @@ def test_a_bundle_of_a_panel_holds_alike_files_once_and_gives_each_series_its_ow
 def test_a_bundle_of_one_series_says_nothing_of_a_panel(tmp_path):
     write_bundle(tmp_path / "bundle", make_bundle(), FILES)
     content = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
-    assert content["version"] == "v1"
+    assert content["version"] == "v3"
     assert "panel" not in content
+
+
+def test_the_manifest_says_what_the_forecaster_reads_and_how_it_is_made(tmp_path):
+    features = tuple(
+        FrameFeature(name=name, definition=text)
+        for name, text in (("volatility.lag_1", LAG), ("volatility.mean_5", MEAN))
+    )
+    learnt = FittedTransform(file="empty", kind="Categories", columns=("company",))
+    bundle = make_bundle(frame=frame_schema().model_copy(update={"features": features}), transforms=(learnt,))
+    write_bundle(tmp_path / "bundle", bundle, FILES)
+    content = json.loads((tmp_path / "bundle" / MANIFEST).read_text())
+    assert (content["lock_digest"], content["seed"]) == ("sha256:" + "1" * 64, 7)
+    assert content["frame"] == {
+        "target": "sp500.volatility",
+        "unit": "percent",
+        "series": ["sp500"],
+        "features": [
+            {"name": "volatility.lag_1", "dtype": "float64", "definition": LAG},
+            {"name": "volatility.mean_5", "dtype": "float64", "definition": MEAN},
+        ],
+    }
+    assert content["transforms"] == [{"file": "empty", "kind": "Categories", "columns": ["company"]}]
+    assert Feature.model_validate_json(content["frame"]["features"][1]["definition"]).kind == "rolling"
+
+
+def test_what_was_learnt_beside_the_model_is_among_the_files(tmp_path):
+    learnt = FittedTransform(file="design.json", kind="Categories", columns=("company",))
+    with pytest.raises(LakeError, match=r"design\.json, which its transforms name"):
+        write_bundle(tmp_path / "bundle", make_bundle(transforms=(learnt,)), FILES)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     "parts",
     [
-        {"version": "v2"},
+        {"version": "v1"},
+        {"lock_digest": None},
+        {"seed": None},
+        {"frame": None},
+        {"frame": frame_schema("volatility.mean_5", "volatility.lag_1")},
         {"panel": (BundleSeries(name="A"),)},
-        {"version": "v2", "panel": (BundleSeries(name="A"), BundleSeries(name="A"))},
+        {"panel": (BundleSeries(name="sp500"), BundleSeries(name="sp500"))},
     ],
-    ids=["no series", "an older version", "a name twice"],
+    ids=["an older version", "no lock", "no seed", "no frame", "another order", "another series", "a name twice"],
 )
-def test_a_panel_in_a_bundle_is_checked(parts):
+def test_what_does_not_fit_together_makes_no_manifest(parts):
     with pytest.raises(ValidationError):
         make_bundle(**parts)
+
+
+# Bundles of earlier versions, as they were laid out.
+
+V1_MANIFEST = """{
+  "version": "v1",
+  "job": "sp500-volatility",
+  "namespace": "default",
+  "spec_digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+  "model": "window_mean",
+  "parameters": {
+    "window": 5
+  },
+  "features": [
+    "sp500.range_volatility.lag_1"
+  ],
+  "transform": "Level",
+  "horizon": 2,
+  "season": 5,
+  "frequency": "1d",
+  "train_start": "1999-01-04T00:00:00Z",
+  "train_end": "2018-12-31T00:00:00Z",
+  "conformal": {
+    "probabilities": [
+      0.05,
+      0.95
+    ],
+    "offsets": [
+      [
+        -0.1,
+        0.30000000000000004
+      ],
+      [
+        -0.2,
+        0.2
+      ]
+    ],
+    "minimum": 0.0
+  },
+  "created_at": "2019-01-01T12:00:00Z",
+  "files": {
+    "forecaster.json": {
+      "sha256": "DIGEST",
+      "size": SIZE
+    }
+  }
+}
+"""
+V2_MANIFEST = """{
+  "version": "v2",
+  "job": "stock-panel",
+  "namespace": "default",
+  "spec_digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+  "model": "window_mean",
+  "parameters": {},
+  "features": [],
+  "transform": "Level",
+  "horizon": 2,
+  "season": 1,
+  "frequency": "1d",
+  "train_start": "1999-01-04T00:00:00Z",
+  "train_end": "2018-12-31T00:00:00Z",
+  "conformal": {
+    "probabilities": [],
+    "offsets": [],
+    "minimum": null
+  },
+  "panel": [
+    {
+      "name": "BRK.B",
+      "conformal": {
+        "probabilities": [
+          0.5
+        ],
+        "offsets": [
+          [
+            0.125
+          ],
+          [
+            0.25
+          ]
+        ],
+        "minimum": null
+      }
+    },
+    {
+      "name": "AAPL",
+      "conformal": {
+        "probabilities": [],
+        "offsets": [],
+        "minimum": null
+      }
+    }
+  ],
+  "created_at": "2019-01-01T12:00:00Z",
+  "files": {
+    "series/0/forecaster.json": {
+      "sha256": "DIGEST",
+      "size": SIZE
+    },
+    "series/1/forecaster.json": {
+      "sha256": "DIGEST",
+      "size": SIZE
+    }
+  }
+}
+"""
+STATE = b'{"version":"v1","name":"window_mean","horizon":2,"transform":"Level","window":5}\n'
+
+
+def lay_out(directory, manifest, *paths):
+    """Write an older bundle byte by byte, as the writer of its time did."""
+    for path in paths:
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(STATE)
+    text = manifest.replace("DIGEST", hashlib.sha256(STATE).hexdigest()).replace("SIZE", str(len(STATE)))
+    (directory / MANIFEST).write_text(text)
+    return text
+
+
+def test_a_bundle_of_version_1_reads_and_forecasts(tmp_path):
+    text = lay_out(tmp_path / "bundle", V1_MANIFEST, "forecaster.json")
+    bundle, files = read_bundle(tmp_path / "bundle")
+    assert bundle.version == "v1"
+    assert bundle.conformal.offsets[0] == (-0.1, 0.1 + 0.2)
+    assert (bundle.lock_digest, bundle.seed, bundle.frame, bundle.panel) == (None, None, None, ())
+    forecaster = load(bundle.model, files)
+    assert forecaster.predict(frame_of([1.0, 2.0, 6.0], horizon=2), np.array([2])).tolist() == [[3.0, 3.0]]
+    assert bundle.model_dump_json(indent=2) + "\n" == text, "what an older Presage wrote is what it is"
+
+
+def test_a_bundle_of_version_2_reads_and_gives_each_series_its_own(tmp_path):
+    text = lay_out(tmp_path / "bundle", V2_MANIFEST, "series/0/forecaster.json", "series/1/forecaster.json")
+    bundle, files = read_bundle(tmp_path / "bundle")
+    assert [series.name for series in bundle.panel] == ["BRK.B", "AAPL"]
+    assert bundle.panel[0].conformal.offsets == ((0.125,), (0.25,))
+    assert load(bundle.model, files_of_series(files, 1)).predict(
+        frame_of([1.0, 3.0], horizon=2), np.array([1])
+    ).tolist() == [[2.0, 2.0]]
+    assert bundle.model_dump_json(indent=2) + "\n" == text
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (('"version": "v1"', '"version": "v2"'), "v2 is that of a panel"),
+        (('"model"', '"seed": 0, "model"'), "seed is there since version v3"),
+        (
+            ('"model"', '"transforms": [{"file": "a", "kind": "Categories", "columns": ["b"]}], "model"'),
+            "transforms is",
+        ),
+    ],
+)
+def test_an_older_version_says_only_what_it_could_say(tmp_path, change, fault):
+    lay_out(tmp_path / "bundle", V1_MANIFEST.replace(*change, 1), "forecaster.json")
+    with pytest.raises(LakeError, match=fault):
+        read_bundle(tmp_path / "bundle")

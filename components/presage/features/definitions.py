@@ -81,14 +81,21 @@ def define(features: Sequence[Feature], target: Target, columns: Columns) -> tup
         JobError: A feature refers to a source that is not in `columns`.
         DataError: A source lacks a column.
     """
-    if not features:
-        reference = f"{target.source}.{target.column}"
-        features = (
-            Feature(lag=Lag(columns=(reference,), steps=(1,))),
-            Feature(rolling=Rolling(columns=(reference,), windows=(5, 22))),
-        )
-    named = {definition.name: definition for feature in features for definition in _of(feature, columns)}
+    named = {
+        definition.name: definition
+        for feature in features or default_features(target)
+        for definition in _of(feature, columns)
+    }
     return tuple(named.values())
+
+
+def default_features(target: Target) -> tuple[Feature, ...]:
+    """Return what models see where a job lists no features."""
+    reference = f"{target.source}.{target.column}"
+    return (
+        Feature(lag=Lag(columns=(reference,), steps=(1,))),
+        Feature(rolling=Rolling(columns=(reference,), windows=(5, 22))),
+    )
 
 
 def require_column(source: str, column: str, columns: Columns) -> None:

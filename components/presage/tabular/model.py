@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +11,20 @@ import numpy as np
 import polars as pl
 
 from presage.errors import LakeError
+from presage.features.schema import feature_text
 from presage.frame import FloatArray, moment
-from presage.models.bundle import Bundle, ConformalState, read_bundle, write_bundle
+from presage.models.bundle import (
+    Bundle,
+    ConformalState,
+    FittedTransform,
+    FrameFeature,
+    FrameSchema,
+    read_bundle,
+    write_bundle,
+)
 from presage.models.learners import Fitted, load
 from presage.spec.digest import spec_digest
+from presage.spec.features import CalendarFeature, Columns, Feature
 from presage.spec.job import PredictionJob
 from presage.tabular.conformal import with_offsets
 from presage.tabular.design import DESIGN, Design, read_design
@@ -57,7 +68,15 @@ class TableModel:
         return mean, with_offsets(mean, offsets, self.bundle.conformal.minimum)
 
 
-def write_model(directory: Path, job: PredictionJob, final: Final, probabilities: FloatArray, *, now: datetime) -> None:
+def write_model(
+    directory: Path,
+    job: PredictionJob,
+    final: Final,
+    probabilities: FloatArray,
+    *,
+    lock_digest: str,
+    now: datetime,
+) -> None:
     """Write a fitted model of rows as a bundle, whole or not at all.
 
     Args:
@@ -65,6 +84,7 @@ def write_model(directory: Path, job: PredictionJob, final: Final, probabilities
         job: The job.
         final: The fit.
         probabilities: (q,) the probabilities of its quantiles.
+        lock_digest: Digest of the software that fitted it.
         now: When it was fitted, UTC.
 
     Raises:
@@ -76,9 +96,13 @@ def write_model(directory: Path, job: PredictionJob, final: Final, probabilities
         job=job.metadata.name,
         namespace=job.metadata.namespace,
         spec_digest=spec_digest(job),
+        lock_digest=lock_digest,
+        seed=job.spec.seed,
         model=final.model.name,
         parameters=final.model.parameters,
         features=final.config.kept,
+        frame=_frame(job, final.design, final.config.kept),
+        transforms=_transforms(final.design),
         transform="Level",
         horizon=1,
         season=1,
@@ -109,3 +133,32 @@ def read_model(directory: Path) -> TableModel:
         )
     learnt = {name: content for name, content in files.items() if name != DESIGN}
     return TableModel(bundle=bundle, design=design, fitted=load(bundle.model, learnt))
+
+
+def _frame(job: PredictionJob, design: Design, features: Sequence[str]) -> FrameSchema:
+    """Return what the learner reads, and which entry of a job's features makes each of it."""
+    target = job.spec.target
+    nothing: dict[str, object] = {"numbers": (), "categories": {}, "parts": ()}
+    made: dict[str, Feature] = {}
+    for column in design.kinds:
+        held = (
+            {"categories": {column: design.categories[column]}}
+            if column in design.categories
+            else {"numbers": (column,)}
+        )
+        entry = Feature(columns=Columns(columns=(f"{design.source}.{column}",)))
+        made |= dict.fromkeys(design.model_copy(update=nothing | held).names, entry)
+    for part in design.parts:
+        entry = Feature(calendar=CalendarFeature(parts=(part,)))
+        made |= dict.fromkeys(design.model_copy(update=nothing | {"parts": (part,)}).names, entry)
+    return FrameSchema(
+        target=f"{target.source}.{target.column}",
+        unit=job.spec.source(target.source).units.get(target.column, ""),
+        features=tuple(FrameFeature(name=name, definition=feature_text(made[name])) for name in features),
+    )
+
+
+def _transforms(design: Design) -> tuple[FittedTransform, ...]:
+    if not design.categories:
+        return ()
+    return (FittedTransform(file=DESIGN, kind="Categories", columns=tuple(design.categories)),)
