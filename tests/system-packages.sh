@@ -11,6 +11,7 @@ want() { # package program
 want openssl openssl
 want default-jre-headless java # for Spark
 want mariadb-server mariadbd
+want prometheus-pushgateway prometheus-pushgateway
 # Debian's own folder of its programs is in no PATH.
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || want postgresql initdb
 # The cluster's node, unless KUBECONFIG names another cluster.

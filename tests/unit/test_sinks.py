@@ -138,7 +138,7 @@ def test_what_cannot_be_written_is_refused_before_a_run(fields, error, words):
 def test_what_rows_do_not_have_is_refused_before_a_run(data):
     with pytest.raises(NotSupportedError, match=rf"spec.sinks\[0\].data: task Regression has no {data}") as told:
         require_supported(make_job(sinks=[sink(data=data)]), Path())
-    assert "raw (the rows) or to forecasts (their predictions)" in told.value.remedy
+    assert "raw (the rows), forecasts (their predictions) or metrics" in told.value.remedy
 
 
 @pytest.mark.parametrize("data", ["raw", "forecasts"])

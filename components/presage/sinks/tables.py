@@ -11,7 +11,7 @@ import polars as pl
 from presage.errors import DataError
 from presage.frame import INGESTED_AT, KEY, KNOWN_AT, SERIES, TIME
 
-Data = Literal["raw", "bars", "frames", "forecasts", "rows", "predictions"]
+Data = Literal["raw", "bars", "frames", "forecasts", "metrics", "rows", "predictions"]
 """What a table holds; the last two are the raw rows and the forecasts of a job that predicts rows from themselves."""
 
 _KEYS: dict[Data, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ _KEYS: dict[Data, tuple[str, ...]] = {
     "bars": KEY,
     "frames": (SERIES, TIME),
     "forecasts": (SERIES, "issued_at", "target_time", "model"),
+    "metrics": ("run", "model"),
     "rows": ("row",),
     "predictions": ("row", "issued_at", "model"),
 }

@@ -126,9 +126,10 @@ class Sink(SpecModel):
 
     name: NameText
     """Name of the sink."""
-    data: Literal["raw", "bars", "frames", "forecasts", "grades"] = "forecasts"
-    """Which results: rows as the sources gave them, bars, frames (what models are given), forecasts, or grades. Of
-    Regression and Classification raw are the rows, and forecasts the predictions of open ones."""
+    data: Literal["raw", "bars", "frames", "forecasts", "grades", "metrics"] = "forecasts"
+    """Which results: rows as the sources gave them, bars, frames (what models are given), forecasts, grades, or metrics
+    (what each run found of each contender). Of Regression and Classification raw are the rows, and forecasts the
+    predictions of open ones."""
     layout: Literal["Native", "DsYSymbol"] = "Native"
     """Native keeps the data's own columns. DsYSymbol has a row a series and time with `ds`, `y` (the target's column)
     and `symbol`, as Prophet reads it; for bars and frames."""

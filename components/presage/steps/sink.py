@@ -27,7 +27,7 @@ from presage.steps.workdir import issued_table
 Results: TypeAlias = Mapping[str, pl.DataFrame]
 """Tables of one kind of data as the lake holds them, whole, by name: for raw rows and bars the source's."""
 
-_OF_ROWS: Mapping[str, Data] = {"raw": "rows", "forecasts": "predictions"}
+_OF_ROWS: Mapping[str, Data] = {"raw": "rows", "forecasts": "predictions", "metrics": "metrics"}
 """What a sink's `data` means where rows are predicted from themselves."""
 _BY_SOURCE = frozenset({"raw", "bars"})
 _SHAPED = frozenset({"bars", "frames"})
@@ -51,12 +51,12 @@ def require_sinks(job: PredictionJob, base: Path) -> None:
         if job.spec.is_tabular and sink.data not in _OF_ROWS:
             raise NotSupportedError(
                 f"{place}.data: task {job.spec.task} has no {sink.data}, for it predicts rows from themselves.",
-                "Set it to raw (the rows) or to forecasts (their predictions), or leave the sink out.",
+                "Set it to raw (the rows), forecasts (their predictions) or metrics, or leave the sink out.",
             )
         if sink.data == "grades":
             raise NotSupportedError(
                 f"{place}.data: this version grades no forecasts.",
-                "Set it to forecasts, raw, bars or frames, or leave the sink out.",
+                "Set it to forecasts, metrics, raw, bars or frames, or leave the sink out.",
             )
         if sink.layout == "DsYSymbol" and sink.data not in _SHAPED:
             raise NotSupportedError(
