@@ -1,0 +1,1 @@
+"""Where runs are told and models are registered: MLflow."""
