@@ -8,15 +8,18 @@
     │   ├── LeakageError         a feature uses what was not yet known                       exit 4
     │   ├── DataError            a source's data cannot be used as declared                  exit 5
     │   └── LakeError            the lake is not what the run's manifest says                exit 6
+    │       └── DataExpiredError     what a run pinned is no longer kept                     exit 6
     └── RetryError           the same call may succeed later
         ├── SourceUnavailableError   a source does not answer                                exit 7
         ├── WorkerLostError          a worker process ended in the middle of a task          exit 7
         ├── EngineUnavailableError   the cluster that runs tasks does not answer             exit 7
+        ├── TrackingUnavailableError MLflow does not answer; the runs themselves are kept     exit 7
         ├── LakeConflictError        another run of the job, or others at the same table     exit 7
         └── StorageError             the disk or the store of objects is full or refuses     exit 7
 
 Exit code 0 is success (also when a model was honestly not promoted), 1 an unexpected failure, 3 "not promoted" under
-`--require-promotion`, 8 "not ready" (`presage verify`), 130 an interruption (Ctrl-C), 143 a stop signal.
+`--require-promotion`, 8 "not ready" (`presage verify`), 9 "something else was found" (`presage rerun`), 130 an
+interruption (Ctrl-C), 143 a stop signal.
 """
 
 from __future__ import annotations
@@ -126,6 +129,10 @@ class LakeError(StopError):
     exit_code = 6
 
 
+class DataExpiredError(LakeError):
+    """What a run pinned is no longer kept: retention has passed it."""
+
+
 class SourceUnavailableError(RetryError):
     """A source does not answer."""
 
@@ -136,6 +143,10 @@ class WorkerLostError(RetryError):
 
 class EngineUnavailableError(RetryError):
     """The cluster that runs tasks does not answer."""
+
+
+class TrackingUnavailableError(RetryError):
+    """MLflow does not answer, or fails; the runs that it is told of are kept."""
 
 
 class LakeConflictError(RetryError):

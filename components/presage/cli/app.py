@@ -12,11 +12,17 @@ from presage import __version__
 from presage.cli.backfill import backfill
 from presage.cli.backtest import backtest
 from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
+from presage.cli.history import history
+from presage.cli.leak_check import leak_check
 from presage.cli.logs import set_up_logs
 from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, Sources, WorkDir, Workers, moment
 from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
+from presage.cli.push import Pushgateway, push
+from presage.cli.rerun import rerun
+from presage.cli.rollback import rollback
 from presage.cli.subcommands import add_subcommands
+from presage.cli.track import Tracking, track
 from presage.cli.verify import verify
 from presage.spec.digest import spec_digest
 from presage.spec.load import load_job
@@ -27,7 +33,7 @@ app = typer.Typer(
     help="One file, a PredictionJob, turns market data into an honest, running forecast.",
     epilog="Exit codes: 0 done (also when no model was promoted), 1 unexpected failure, 2 wrong words or job file, "
     "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake, "
-    "7 try again later, 8 not ready (verify), 130 interrupted, 143 terminated.",
+    "7 try again later, 8 not ready (verify), 9 a rerun found something else, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,7 +70,15 @@ def run(
     require_promotion: Annotated[
         bool, typer.Option("--require-promotion", help="Exit with 3 where no model is promoted.")
     ] = False,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache", envvar="PRESAGE_NO_CACHE", help="Make the run anew where the newest one has the same inputs."
+        ),
+    ] = False,
     outcome: OutcomeFile = None,
+    tracking: Tracking = None,
+    pushgateway: Pushgateway = None,
 ) -> None:
     """Turn a job into a judged forecast: ingest, select, train, judge, promote, forecast."""
     sources = parse_pairs(source or [], "--source")
@@ -76,24 +90,39 @@ def run(
         tell(RunOutcome(spec_digest=spec_digest(job)))
         from presage.steps.mirror import work_in
         from presage.steps.run import run_job
+        from presage.steps.track import track_finished, tracking_place
 
+        pushed = push(pushgateway)
+        now = moment(as_of)
         with progress_on_stderr() as progress, work_in(workdir, job) as place:
+            told = tracking_place(tracking, place)
             done = run_job(
                 job,
                 base=file.parent,
                 workdir=place.directory,
-                now=moment(as_of),
+                now=now,
                 sources=sources,
                 workers=workers,
                 progress=progress,
+                cache=not no_cache,
             )
-        tell(done.outcome)
+            place.keep()
+            tell(done.outcome)
+            pushed(done.summary, now)
+            track_finished(job, place, told)
     with faults_end_the_command():
-        from presage.report.tabular_terminal import show_report
+        from presage.report.tabular_terminal import show_report, show_scorecard
         from presage.report.write import REPORT
 
+        if done.held_back is not None:
+            note(done.held_back)
+        if done.report is None:
+            note(f"unchanged since run {done.summary.run}: nothing was fitted; --no-cache makes it anew")
         if output is Output.table:
-            show_report(done.report, console())
+            if done.report is None:
+                show_scorecard(done.summary.scorecard, console(), name=f"{job.metadata.namespace}/{job.metadata.name}")
+            else:
+                show_report(done.report, console())
             note(f"report: {place.called(done.directory / REPORT)}")
         else:
             emit(done.summary, output)
@@ -212,5 +241,10 @@ def _show_plan(file: Path, output: Output) -> None:
 
 app.command()(backfill)
 app.command()(backtest)
+app.command()(history)
+app.command()(rerun)
+app.command()(rollback)
+app.command()(track)
 app.command()(verify)
+app.command()(leak_check)
 add_subcommands(app)

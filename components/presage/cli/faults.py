@@ -38,7 +38,7 @@ def faults_end_the_command(interrupted: str = "interrupted") -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except KeyboardInterrupt as error:
-        _say(interrupted)
+        _say(str(error) or interrupted)
         raise typer.Exit(INTERRUPTED) from error
     except Exception as error:
         foreseen = foreseen_fault(error)

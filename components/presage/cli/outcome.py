@@ -57,7 +57,8 @@ def failure_of(error: BaseException) -> Failure:
         message = " ".join(filter(None, (foreseen.what, "; ".join(problems), foreseen.remedy)))
         return Failure(reason=type(foreseen).__name__, message=without_secrets(message), retry=foreseen.retry)
     if isinstance(error, KeyboardInterrupt | SystemExit):
-        return Failure(reason="Interrupted", message="a signal ended it; no part of it was kept.", retry=True)
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return Failure(reason="Interrupted", message=said or "a signal ended it; no part of it was kept.", retry=True)
     return Failure(reason="UnexpectedFailure", message=without_secrets(f"{type(error).__name__}: {error}"), retry=False)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from presage.engine.cluster import ClusterEngine
 from presage.engine.local import LocalEngine, Progress
 from presage.spec.operations import Engine as EngineSettings
 from presage.tasks import Engine
 
-__all__ = ["ClusterEngine", "Engine", "LocalEngine", "Progress", "engine_for"]
+__all__ = ["Engine", "LocalEngine", "Progress", "engine_for"]
 
 
 @contextmanager
@@ -19,5 +18,7 @@ def engine_for(settings: EngineSettings, on_progress: Progress | None = None) ->
     if settings.type == "local":
         yield LocalEngine(settings.workers, on_progress)
         return
+    from presage.engine.cluster import ClusterEngine  # noqa: PLC0415  # slow to load, and most jobs need none
+
     with ClusterEngine(settings.type, settings.workers, settings.address, on_progress) as engine:
         yield engine

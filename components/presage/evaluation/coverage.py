@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
-
 from presage.evaluation.dependence import degrees_of_freedom, long_run_variance
 from presage.evaluation.metrics import by_date, hits, interval
 from presage.evaluation.scorecard import Coverage
@@ -45,6 +43,8 @@ def cover(
     Raises:
         KeyError: No two probabilities make this interval.
     """
+    from scipy import stats  # noqa: PLC0415  # slow to load, and a run that finds itself done needs none
+
     lower, upper = interval(level, probabilities)
     inside = hits(level, outcome, quantiles, probabilities).mean(axis=1)
     if date is not None:

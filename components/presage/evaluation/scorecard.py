@@ -323,8 +323,9 @@ class Scorecard(Card):
 
     def digest(self) -> str:
         """Return the SHA-256 of decisions and metrics, floats rounded to six significant digits."""
-        rounded = _rounded(self.model_dump(mode="json"))
-        text = json.dumps(rounded, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(
+            rounded(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+        )
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -340,11 +341,12 @@ class Condition(Card):
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
-def _rounded(value: Json) -> Json:
+def rounded(value: Json) -> Json:
+    """Return a value as the scorecard's digest sees it: floats as text of six significant digits."""
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: rounded(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_rounded(part) for part in value]
+        return [rounded(part) for part in value]
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a scorecard holds finite numbers only")

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from arch.bootstrap import SPA, optimal_block_length
-from scipy import stats
 
 from presage.evaluation.dependence import (
     autocovariances,
@@ -135,6 +133,8 @@ def diebold_mariano(difference: FloatArray, horizon: int) -> DieboldMariano | No
         The statistic, above 0 where the candidate is better, and its one-sided p-value; None where the difference does
         not vary, or there are fewer than 20 origins or than 2 horizons.
     """
+    from scipy import stats  # noqa: PLC0415  # slow to load, and a run that finds itself done needs none
+
     count = len(difference)
     variance = long_run_variance(difference, horizon)
     if count < max(MINIMUM_ORIGINS, 2 * horizon) or variance <= 0:
@@ -164,6 +164,8 @@ def excess_loss(candidate: FloatArray, incumbent: FloatArray, *, significance: f
         The share, below 0 where the candidate is better for certain; infinite for fewer than 20 origins, or where the
         incumbent's mean loss is 0 and the candidate's is not.
     """
+    from scipy import stats  # noqa: PLC0415  # as above
+
     count = len(candidate)
     if count < MINIMUM_ORIGINS:
         return math.inf
@@ -195,11 +197,15 @@ def required_origins(significance: float, power: float, effect_size: float) -> i
     ((z(1 - significance) + z(power)) / effect size)^2, one-sided (Cohen, Statistical Power Analysis for the Behavioral
     Sciences, 2nd edition, 1988, chapter 12). The bootstrap needs 20 in any case.
     """
+    from scipy import stats  # noqa: PLC0415  # as above
+
     quantiles = float(stats.norm.isf(significance) + stats.norm.ppf(power))
     return max(MINIMUM_ORIGINS, math.ceil((quantiles / effect_size) ** 2))
 
 
 def _block_length(differences: FloatArray, horizon: int) -> float:
+    from arch.bootstrap import optimal_block_length  # noqa: PLC0415  # as above
+
     with np.errstate(divide="ignore", invalid="ignore"):
         optimal = optimal_block_length(differences)["stationary"].to_numpy(dtype=np.float64)
     longest = float(np.nan_to_num(optimal, nan=0.0).max())
@@ -213,6 +219,8 @@ def _studentise(differences: FloatArray, *, block: float, horizon: int, signific
     comparable, although the bootstrap's is too small. The larger one is an estimate too, which no draw repeats: it is
     widened by the quantile of the t distribution over that of the normal, at the level of one candidate among k.
     """
+    from scipy import stats  # noqa: PLC0415  # as above
+
     count, width = differences.shape
     mean = differences.mean(axis=0)
     deviations = differences - mean
@@ -239,6 +247,8 @@ def _step_down(
     studentised: FloatArray, block: float, significance: float, replications: int, seed: int
 ) -> tuple[float, list[int]]:
     """Return the p-value of all columns together and the places of those that are superior."""
+    from arch.bootstrap import SPA  # noqa: PLC0415  # as above
+
     count, width = studentised.shape
     test = SPA(np.zeros(count), -studentised, block_size=block, reps=replications, bootstrap="stationary", seed=seed)
     test.compute()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import xgboost
 
 from presage.features.config import Dropped, FeatureConfig
 from presage.frame import FloatArray, Frame, to_change
@@ -143,6 +142,8 @@ def _gain_shares(features: FloatArray, outcome: FloatArray, seed: int) -> FloatA
     """Return each feature's share of the total gain; zeros where no tree splits. `features` is (p, n)."""
     gains = np.zeros(len(features))
     if len(features):
+        import xgboost  # noqa: PLC0415  # slow to load, and a run that finds itself done needs none
+
         settings = {
             "max_depth": 3,
             "eta": 0.1,

@@ -17,14 +17,33 @@ from presage.files import write_atomically
 from presage.lake.tables import TableVersion
 
 MANIFEST = "manifest.json"
+_READ = ("v1", "v2")
 
 
-class RunManifest(BaseModel):
-    """What pins a run: the same spec, data, seed and lock give the same scorecard."""
+class PinnedIncumbent(BaseModel):
+    """The served model whose losses a run's candidates were compared with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    version: Literal["v1"] = "v1"
+    run: str
+    """Run that promoted it."""
+    procedure: str
+    """Digest of the procedure that it is of."""
+    model: str
+    """Its name among that procedure's contenders."""
+    trials: TableVersion
+    """Where its losses are."""
+
+
+class RunManifest(BaseModel):
+    """What pins a run: the same spec, data, seed and lock give the same scorecard.
+
+    A manifest of version v1 has none of the fields whose default says so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: Literal["v1", "v2"] = "v2"
     run: str
     """Run id, unique in its job."""
     job: str
@@ -45,6 +64,25 @@ class RunManifest(BaseModel):
     """When the run began, UTC."""
     scorecard_digest: str | None = None
     """Digest of what the run found; None for a run without a scorecard."""
+    inputs: str | None = None
+    """Digest of spec, seed, data and lock; None in v1."""
+    lock: dict[str, str] = {}
+    """The versions behind the lock's digest, by name; empty in v1."""
+    cpu: str | None = None
+    """Kind of the machine's processor: the same bytes are promised on one kind only; None in v1."""
+    tried: TableVersion | None = None
+    """The trials that the verdict counted beside this run's; None where there were none, and in v1."""
+    incumbent: PinnedIncumbent | None = None
+    """What the candidates were compared with beside the baselines; None where no promoted model served, and in v1."""
+    replaced: tuple[str, ...] = ()
+    """Names of the sources that were read from another place than the job says."""
+
+    @property
+    def pinned(self) -> tuple[TableVersion, ...]:
+        """Every version of a table that the run is made of: what is kept as long as the run is."""
+        before = () if self.incumbent is None else (self.incumbent.trials,)
+        tried = () if self.tried is None else (self.tried,)
+        return (*self.tables.values(), *tried, *before)
 
 
 class _Versioned(BaseModel):
@@ -80,7 +118,7 @@ def load_manifest(path: Path) -> RunManifest:
     try:
         text = path.read_bytes()
         version = _Versioned.model_validate_json(text).version
-        manifest = RunManifest.model_validate_json(text) if version == "v1" else None
+        manifest = RunManifest.model_validate_json(text) if version in _READ else None
     except (OSError, ValidationError) as error:
         raise LakeError(
             f"The run manifest {path} cannot be read: {_fault(error)}.",
@@ -88,7 +126,7 @@ def load_manifest(path: Path) -> RunManifest:
         ) from error
     if manifest is None:
         raise LakeError(
-            f"The run manifest {path} has the version {version!r}, and this Presage reads v1.",
+            f"The run manifest {path} has the version {version!r}, and this Presage reads {' and '.join(_READ)}.",
             "Use the Presage that wrote it, or a newer one.",
         )
     return manifest.model_copy(update={"created_at": manifest.created_at.astimezone(UTC)})

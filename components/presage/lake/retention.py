@@ -76,9 +76,9 @@ def retain(
                 path.unlink()
     pinned = defaultdict[str, set[int]](set)
     for manifest in kept:
-        for version in manifest.tables.values():
+        for version in manifest.pinned:
             pinned[version.table].add(version.version)
-    known = {version.table for _, manifest in found for version in manifest.tables.values()}
+    known = {version.table for _, manifest in found for version in manifest.pinned}
     compacted = []
     files = freed = 0
     for table in sorted(known.union(lake.tables())):

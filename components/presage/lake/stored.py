@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -13,7 +15,7 @@ from deltalake.exceptions import CommitFailedError
 from presage.errors import LakeError
 from presage.frame import TIME
 from presage.lake.notes import NOTE
-from presage.lake.storage import storage_errors
+from presage.lake.storage import local_directory, storage_errors
 
 PARTITIONS = ("time_year", "time_month")
 ALL = "all"
@@ -46,6 +48,20 @@ class StoredTable:
             if not DeltaTable.is_deltatable(self.uri, self.storage_options):
                 return None
             return DeltaTable(self.uri, version=version, storage_options=self.storage_options)
+
+    def holds(self, version: int) -> bool:
+        """Return whether a version is there with all its files, whose content is not looked at.
+
+        Of a table on an object store only the version is looked for.
+        """
+        try:
+            snapshot = self.open(version)
+        except LakeError:
+            return False
+        directory = local_directory(self.uri)
+        if snapshot is None or directory is None:
+            return snapshot is not None
+        return all(Path(unquote(urlsplit(uri).path)).exists() for uri in snapshot.file_uris())
 
     def read(self, snapshot: DeltaTable, month: str | None = None) -> pl.DataFrame:
         """Return the rows of a version, all or those of a month, in no order."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from presage.evaluation.scorecard import Scorecard
 from presage.files import write_atomically
 from presage.report.data import Report
-from presage.report.html import render
 from presage.report.tables import predictions_csv
 
 REPORT = "report.html"
@@ -19,6 +18,8 @@ PREDICTIONS = "predictions.csv"
 
 def write_report(directory: Path, report: Report) -> Mapping[str, Path]:
     """Write a report on bars, as `write_files` does."""
+    from presage.report.html import render  # noqa: PLC0415  # slow to load, and what only names the files needs none
+
     predictions = predictions_csv(report.back_test, report.scorecard.verdict.champion)
     return write_files(directory, report.scorecard, page=render(report), predictions=predictions)
 

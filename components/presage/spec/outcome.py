@@ -82,7 +82,10 @@ def _cut(outcome: RunOutcome, longest: int) -> RunOutcome:
     return outcome.model_copy(
         update={
             "conditions": tuple(one.model_copy(update={"message": short(one.message)}) for one in outcome.conditions),
-            "champion": champion and champion.model_copy(update={"reason": short(champion.reason)}),
+            "champion": champion
+            and champion.model_copy(
+                update={"reason": short(champion.reason), "message": champion.message and short(champion.message)}
+            ),
             "failure": failure and failure.model_copy(update={"message": short(failure.message)}),
         }
     )

@@ -14,6 +14,8 @@ Phase = Literal[
     "Pending", "Ingesting", "Training", "Promoting", "Forecasting", "Serving", "Complete", "Failed", "Suspended"
 ]
 CadenceName = Literal["Train", "Forecast"]
+RunKind = Literal["Train", "Forecast", "Rollback"]
+"""What a run is for: a cadence, or a way back to an earlier champion."""
 Trigger = Literal["Spec", "Schedule", "Request", "Retry"]
 DigestText = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 """A SHA-256, as sha256: and 64 hexadecimal digits."""
@@ -82,6 +84,8 @@ class HandledRequests(SpecModel):
     """Of `presage.dev/train-requested-at`."""
     forecast: Annotated[str, Field(max_length=256)] | None = None
     """Of `presage.dev/forecast-requested-at`."""
+    rollback: Annotated[str, Field(max_length=256)] | None = None
+    """Of `presage.dev/rollback-requested-at`."""
 
 
 class RunSummary(SpecModel):
@@ -89,8 +93,8 @@ class RunSummary(SpecModel):
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the run's Kubernetes Job or pipeline run."""
-    cadence: CadenceName
-    """Which cadence it belongs to."""
+    cadence: RunKind
+    """Which cadence it belongs to; Rollback belongs to none and is only asked for."""
     trigger: Trigger = "Spec"
     """What asked for it: the spec, the schedule, a request, or the failure of a run that may succeed later."""
     state: Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled"]
@@ -127,9 +131,15 @@ class Champion(SpecModel):
     since: datetime
     """When it was first served, UTC."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Why it took the place: a reason of the gate, or Rollback."""
+    """Why it took the place: a reason of the gate, or RolledBack."""
     digest: DigestText
     """Digest of the scorecard that stands behind it."""
+    promoted: bool | None = None
+    """Whether it is a promoted model, else the best baseline; missing where that was not told."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """The reason as a sentence: the gate's, or the words of who rolled back to it."""
+    by: Annotated[str, Field(max_length=253)] | None = None
+    """Who rolled back to it."""
 
 
 class PredictionJobStatus(SpecModel):

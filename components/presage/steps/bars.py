@@ -22,6 +22,7 @@ from presage.spec.forecast import ForecastSummary
 from presage.spec.job import PredictionJob
 from presage.steps.forecast import forecast_summary, forecasts_table, next_forecasts, write_forecast
 from presage.steps.ingest import Ingested, ingest
+from presage.steps.leak_check import require_no_leaks
 from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.select import Built, build_panel, select_features
@@ -53,7 +54,13 @@ class JobBars:
         return tuple(one.name for one in self._walk.entrants)
 
     def select(self, engine: Engine) -> tuple[FeatureConfig, ...]:
-        """Return what each fold keeps of the features; raises DataError where there is too little to train on."""
+        """Return what each fold keeps of the features.
+
+        Raises:
+            DataError: There is too little to train on.
+            LeakageError: A feature uses what was not known yet.
+        """
+        require_no_leaks(self.job.spec, self.ingested.bars, self.built.panel)
         return self._walk.select(engine)
 
     def walk(

@@ -1,7 +1,8 @@
-"""Finished runs: their summaries, and how to find them."""
+"""Finished runs: their summaries, the jobs that they are of, and how to find them."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from presage.errors import JobError, LakeError
 from presage.evaluation.scorecard import Condition, Scorecard
+from presage.files import write_atomically
 from presage.lake.manifest import list_manifests
 from presage.spec.job import PredictionJob
-from presage.steps.workdir import SUMMARY, WorkDirectory
+from presage.spec.load import parse_job
+from presage.steps.workdir import JOB, SUMMARY, WorkDirectory
+
+_RESTORE = "Restore the run's directory from a copy, or use the Presage that wrote it."
 
 
 class RunSummary(BaseModel):
@@ -63,3 +68,26 @@ def read_summary(directory: Path) -> RunSummary:
         raise LakeError(
             f"the summary of run {directory.name} in {directory} cannot be read.", "Run the job again."
         ) from error
+
+
+def write_job(directory: Path, job: PredictionJob) -> None:
+    """Write the job that a run is of beside it, its defaults spelled out; secrets are references only."""
+    document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document["metadata"] = {"name": job.metadata.name, "namespace": job.metadata.namespace}
+    write_atomically(directory / JOB, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_job(directory: Path) -> PredictionJob | None:
+    """Return the job that a run is of; None where an earlier Presage made the run, which did not write it.
+
+    Raises:
+        LakeError: It cannot be read, or it is no job that this Presage reads.
+    """
+    path = directory / JOB
+    try:
+        return parse_job(path.read_text("utf-8"), str(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, JobError) as error:
+        told = "; ".join(map(str, error.problems)) if isinstance(error, JobError) else str(error)
+        raise LakeError(f"the job of run {directory.name} in {path} cannot be read: {told}.", _RESTORE) from error

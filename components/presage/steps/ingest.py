@@ -79,7 +79,7 @@ def ingest(
             made = known_bars(job, read.source, lake, filled, now=now)
         name = read.source.name
         tables[name], bars[name] = filled.version, made
-        summaries.append(_summary(read.source, filled, made))
+        summaries.append(source_summary(read.source, filled, made))
     return Ingested(tables=tables, bars=bars, summaries=tuple(summaries))
 
 
@@ -119,7 +119,8 @@ def _fill_recent(read: SourceRead, lake: Lake, request: Request, bars: Bars, kep
     return kept
 
 
-def _summary(source: Source, kept: Kept, bars: Bars) -> SourceSummary:
+def source_summary(source: Source, kept: Kept, bars: Bars) -> SourceSummary:
+    """Return what a source gave, of the bars of what the lake holds of it."""
     newest = bars.rows.unique((SERIES, TIME), keep="last", maintain_order=True)
     times = newest[TIME]
     return SourceSummary(

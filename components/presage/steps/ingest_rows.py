@@ -64,6 +64,28 @@ def ingest_rows(
     )
     columns = [*kinds_of(given.rows), f"rows of {target.column}, one whenever published"]
     version = keep_rows(lake, raw_table(job, source, columns), given.rows, target=target.column, ingested_at=now)
+    return known_rows(job, lake, version, repeated=given.repeated, dropped=given.dropped, now=now)
+
+
+def known_rows(
+    job: PredictionJob, lake: Lake, version: TableVersion, *, repeated: int, dropped: int, now: datetime
+) -> IngestedRows:
+    """Return what the lake holds of a job's source and was known at `now`.
+
+    Args:
+        job: The job.
+        lake: The lake.
+        version: Version of the source's table.
+        repeated: Rows of the read that were equal to another.
+        dropped: Rows of it that were left out.
+        now: When it is known, UTC.
+
+    Raises:
+        DataError: No row is as old as `now`.
+        LakeError: The version is gone, or its content has another digest.
+    """
+    target = job.spec.target
+    source = job.spec.source(target.source)
     rows = first_published(lake.read(version), target.column)
     observations = observe(rows, job.spec, now)
     if not len(observations):
@@ -79,8 +101,8 @@ def ingest_rows(
         end=observations.table[TIME][-1],
         gaps=0,
         filled=0,
-        duplicates=given.repeated,
-        dropped=given.dropped,
+        duplicates=repeated,
+        dropped=dropped,
         lag=source.availability.lag,
         revised=source.availability.revised,
         units=source.units,

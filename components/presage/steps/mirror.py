@@ -66,7 +66,7 @@ def work_in(location: str, job: PredictionJob) -> Iterator[WorkPlace]:
         LakeConflictError: Another run of the job is going on in the bucket, or wrote to it.
         StorageError: The store refuses or does not answer, or there is no room for the copy.
     """
-    directory = _local(location)
+    directory = directory_of(location)
     if directory is not None:
         yield WorkPlace(directory, str(directory))
         return
@@ -83,23 +83,36 @@ def work_in(location: str, job: PredictionJob) -> Iterator[WorkPlace]:
 
 @contextmanager
 def look_in(location: str, job: PredictionJob) -> Iterator[WorkPlace]:
-    """Give a directory that tells of a job's finished runs; it is not for writing.
+    """Give a directory that tells of a job's finished runs and its champions; it is not for writing.
 
     Raises:
         PresageError: As `work_in`, but for LakeConflictError: nothing is locked.
     """
-    directory = _local(location)
+    with look_at(location, job_key(job), _tells_of_a_run) as place:
+        yield place
+
+
+@contextmanager
+def look_at(location: str, key: str, is_needed: Callable[[str], bool]) -> Iterator[WorkPlace]:
+    """Give a directory that holds some of what a job has; it is not for writing.
+
+    Args:
+        location: As of `work_in`.
+        key: The job, as `job_key` names it.
+        is_needed: Says of an object's name in a bucket whether it is fetched.
+
+    Raises:
+        PresageError: As `look_in`.
+    """
+    directory = directory_of(location)
     if directory is not None:
         yield WorkPlace(directory, str(directory))
         return
-    with (
-        closing(Bucket(BucketPlace.parse(location))) as bucket,
-        _copied(bucket, job_key(job), _tells_of_a_run) as copy,
-    ):
+    with closing(Bucket(BucketPlace.parse(location))) as bucket, _copied(bucket, key, is_needed) as copy:
         yield copy.place
 
 
-def _local(location: str) -> Path | None:
+def directory_of(location: str) -> Path | None:
     """Return the directory that a location names, None for a bucket; raises NotSupportedError for anything else."""
     scheme = urlsplit(location).scheme if "://" in location else ""
     if scheme == "s3":
@@ -121,7 +134,7 @@ def _is_needed(name: str) -> bool:
 
 def _tells_of_a_run(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.parts[0] == "runs" and path.name in (MANIFEST, SUMMARY)
+    return path.parts[0] == "champions" or (path.parts[0] == "runs" and path.name in (MANIFEST, SUMMARY))
 
 
 @dataclass(frozen=True)

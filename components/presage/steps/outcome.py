@@ -12,14 +12,22 @@ from presage.spec.outcome import OutcomeCondition, RunOutcome
 from presage.spec.status import Champion, ScorecardSummary
 from presage.steps.forecast import read_forecast
 from presage.steps.history import RunSummary, read_summary
+from presage.steps.promote import ROLLED_BACK
 from presage.steps.promote import Champion as ServedChampion
 from presage.steps.workdir import WorkDirectory
 
+_LONGEST_MESSAGE = 1024
 # What serves and whether that is all the job needs, the operator sees for itself.
 _OF_THE_PLATFORM = frozenset({"Serving", "Ready"})
 
 
-def run_outcome(job: PredictionJob, work: WorkDirectory, summary: RunSummary, champion: ServedChampion) -> RunOutcome:
+def run_outcome(
+    job: PredictionJob,
+    work: WorkDirectory,
+    summary: RunSummary,
+    champion: ServedChampion,
+    held_back: str | None = None,
+) -> RunOutcome:
     """Return how a run ended.
 
     Args:
@@ -27,12 +35,15 @@ def run_outcome(job: PredictionJob, work: WorkDirectory, summary: RunSummary, ch
         work: The work directory, as the run left it.
         summary: What the run found.
         champion: What the champion file says since.
+        held_back: Why the run does not serve though the gate let it through: a run of its inputs was rolled back.
 
     Raises:
         LakeError: The champion's run cannot be read.
     """
     conditions = tuple(
-        OutcomeCondition(type=one.type, status=one.status, reason=one.reason, message=one.message)
+        OutcomeCondition(type=one.type, status="False", reason=ROLLED_BACK, message=held_back)
+        if one.type == "Promoted" and held_back is not None
+        else OutcomeCondition(type=one.type, status=one.status, reason=one.reason, message=one.message)
         for one in summary.conditions
         if one.type not in _OF_THE_PLATFORM
     )
@@ -53,6 +64,9 @@ def forecast_outcome(job: PredictionJob, work: WorkDirectory, champion: ServedCh
             run=champion.run,
             since=champion.since,
             reason=champion.reason,
+            promoted=champion.promoted,
+            message=champion.message[:_LONGEST_MESSAGE],
+            by=champion.by,
             digest=read_summary(directory).digest,
         ),
         stale_after=None if issued is None else issued.stale_after,

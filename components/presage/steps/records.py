@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import polars as pl
 
@@ -16,19 +15,19 @@ from presage.errors import LakeError
 from presage.evaluation.scorecard import Condition, Scorecard
 from presage.evaluation.trials import Trial, from_rows
 from presage.frame import SERIES
-from presage.lake.manifest import MANIFEST, list_manifests, load_manifest
+from presage.lake.manifest import MANIFEST, PinnedIncumbent, RunManifest, list_manifests, load_manifest
 from presage.lake.retention import retain
 from presage.lake.tables import Lake, TableVersion
-from presage.report.data import Report as RunReport
-from presage.report.tabular_data import TableReport
-from presage.spec.digest import spec_digest
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
 from presage.steps.history import RunSummary
-from presage.steps.lock import lock_digest
-from presage.steps.promote import Champion, Champions, incumbent, read_champions
+from presage.steps.promote import Champion, Champions, incumbent, read_champions, runs_at_hand
 from presage.steps.workdir import WorkDirectory, issued_table, job_key
 from presage.tabular.rows import ROW
+
+if TYPE_CHECKING:
+    from presage.report.data import Report as RunReport
+    from presage.report.tabular_data import TableReport
 
 TRIALS = "trials"
 Shown = TypeVar("Shown")
@@ -45,6 +44,7 @@ class NewRun:
         made_at: When it is made, UTC.
         history: What the job tried before.
         incumbent: The served model's losses, where a candidate is served.
+        lock_digest: Digest of the software that it runs on.
         directory: Gets the bundle and what else the run leaves.
     """
 
@@ -53,6 +53,7 @@ class NewRun:
     made_at: datetime
     history: Sequence[Trial]
     incumbent: Trial | None
+    lock_digest: str
     directory: Path
 
 
@@ -88,12 +89,21 @@ class Judged:
 
 @dataclass(frozen=True)
 class DoneRun:
-    """A finished run: what it found, for people, programs and the platform, and where its files are."""
+    """A finished run: what it found, for people, programs and the platform, and where its files are.
 
-    report: RunReport | TableReport
+    Attributes:
+        report: What people are shown; None where an earlier run of the same inputs was found done.
+        summary: What it found.
+        outcome: What the platform is told.
+        directory: Its files.
+        held_back: Why it does not serve though the gate let it through; None where nothing keeps it from that.
+    """
+
+    report: RunReport | TableReport | None
     summary: RunSummary
     outcome: RunOutcome
     directory: Path
+    held_back: str | None = None
 
 
 def trials_table(job: PredictionJob) -> str:
@@ -101,33 +111,61 @@ def trials_table(job: PredictionJob) -> str:
     return f"{TRIALS}/{job_key(job)}"
 
 
-def tried_before(lake: Lake, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
-    """Return the trials that finished runs left: what a killed run wrote after them does not count."""
-    versions = [manifest.tables[TRIALS] for manifest in list_manifests(work.runs(job)) if TRIALS in manifest.tables]
-    newest = max(versions, key=lambda version: version.version, default=None)
-    return () if newest is None else _read_trials(lake, newest, work, job)
+def tried_before(manifests: Sequence[RunManifest]) -> TableVersion | None:
+    """Return where the trials are that finished runs left: what a killed run wrote after them does not count."""
+    versions = [manifest.tables[TRIALS] for manifest in manifests if TRIALS in manifest.tables]
+    return max(versions, key=lambda version: version.version, default=None)
 
 
-def served_trial(lake: Lake, work: WorkDirectory, job: PredictionJob, inputs: str, now: datetime) -> Trial | None:
-    """Return the served model's losses from the run that promoted it; None where a baseline is served."""
-    champion = incumbent(read_champions(work.champion(job)), inputs, now)
+def incumbent_before(
+    work: WorkDirectory, job: PredictionJob, champions: Champions | None, inputs: str, now: datetime
+) -> PinnedIncumbent | None:
+    """Return the served model that a run of these inputs is compared with; None where a baseline is served.
+
+    Raises:
+        LakeError: The run that promoted it cannot be read.
+    """
+    champion = incumbent(champions, inputs, now)
     if champion is None or not champion.promoted:
         return None
-    version = load_manifest(work.run(job, champion.run) / MANIFEST).tables[TRIALS]
-    key = (champion.procedure, champion.model)
-    return next((trial for trial in _read_trials(lake, version, work, job) if trial.key == key), None)
+    if not (work.run(job, champion.run) / MANIFEST).exists():
+        return None  # retention took it
+    return PinnedIncumbent(
+        run=champion.run,
+        procedure=champion.procedure,
+        model=champion.model,
+        trials=load_manifest(work.run(job, champion.run) / MANIFEST).tables[TRIALS],
+    )
 
 
-def inputs_digest(job: PredictionJob, data: Mapping[str, str]) -> str:
-    """Return what pins a run's result, as hexadecimal digits: spec, data, seed, software.
+def read_trials(lake: Lake, version: TableVersion | None, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
+    """Return the trials of a version of a job's history; none where there is no version.
 
-    Args:
-        job: The job.
-        data: By source's name, the digest of its rows.
+    Raises:
+        LakeError: They cannot be read.
     """
-    parts = [spec_digest(job), str(job.spec.seed), lock_digest()]
-    parts += [f"{name} {digest}" for name, digest in sorted(data.items())]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    if version is None:
+        return ()
+    try:
+        return from_rows(lake.read(version))
+    except LakeError as error:
+        raise type(error)(
+            f"The job's history of tried configurations cannot be read: {error.what}",
+            f"Restore {work.lake} from a copy, or start the history anew: remove {work.runs(job)}, "
+            f"{work.champion(job)} and {work.lake / trials_table(job)}.",
+        ) from error
+
+
+def trial_of(lake: Lake, pinned: PinnedIncumbent | None, work: WorkDirectory, job: PredictionJob) -> Trial | None:
+    """Return the served model's losses from the run that promoted it; None where none is compared with.
+
+    Raises:
+        LakeError: They cannot be read.
+    """
+    if pinned is None:
+        return None
+    key = (pinned.procedure, pinned.model)
+    return next((trial for trial in read_trials(lake, pinned.trials, work, job) if trial.key == key), None)
 
 
 def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion: Champion) -> None:
@@ -149,26 +187,7 @@ def retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:
     own = {manifest.run for manifest in list_manifests(work.runs(job))}
     if len(own) <= keep:
         return
-    protected = _served(read_champions(work.champion(job)))
+    protected = runs_at_hand(read_champions(work.champion(job)))
     protected |= {manifest.run for manifest in list_manifests(work.all_runs)} - own
     for directory in retain(lake, work.all_runs, keep=keep, protected=protected).runs:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _read_trials(lake: Lake, version: TableVersion, work: WorkDirectory, job: PredictionJob) -> tuple[Trial, ...]:
-    try:
-        return from_rows(lake.read(version))
-    except LakeError as error:
-        raise LakeError(
-            f"The job's history of tried configurations cannot be read: {error.what}",
-            f"Restore {work.lake} from a copy, or start the history anew: remove {work.runs(job)}, "
-            f"{work.champion(job)} and {work.lake / trials_table(job)}.",
-        ) from error
-
-
-def _served(champions: Champions | None) -> set[str]:
-    """Return the runs that serve: the champion's, and the one before it, with which a repeat is compared."""
-    if champions is None:
-        return set()
-    before = incumbent(champions, champions.current.inputs, champions.current.since)
-    return {champions.current.run} | ({before.run} if before else set())

@@ -22,6 +22,7 @@ from presage.sinks.tables import Data
 from presage.spec.digest import procedure_digest
 from presage.spec.job import PredictionJob
 from presage.steps.ingest_rows import IngestedRows, ingest_rows
+from presage.steps.leak_check import require_no_row_leaks
 from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.sink import Results
@@ -30,7 +31,6 @@ from presage.steps.workdir import BUNDLE, FEATURES, issued_table
 from presage.tabular.design import Design, Inputs, inputs_of
 from presage.tabular.held import first_published
 from presage.tabular.judge import judge_rows, with_features
-from presage.tabular.leakage import require_no_copies
 from presage.tabular.model import read_model, write_model
 from presage.tabular.predictions import (
     RowForecast,
@@ -58,10 +58,7 @@ class JobRows:
 
     @cached_property
     def _inputs(self) -> Inputs:
-        observations = self.ingested.observations
-        inputs = inputs_of(self.job.spec, kinds_of(observations.table))
-        require_no_copies(observations, inputs)
-        return inputs
+        return inputs_of(self.job.spec, kinds_of(self.ingested.observations.table))
 
     @cached_property
     def _walk(self) -> RowWalkForward:
@@ -80,6 +77,7 @@ class JobRows:
             JobError: A feature is none for rows.
             LeakageError: A feature tells the target.
         """
+        require_no_row_leaks(self.ingested.observations, self._inputs)
         return self._walk.select(engine)
 
     def walk(
@@ -135,7 +133,14 @@ class JobRows:
         champion = next(one for one in entrants(spec) if one.name == scorecard.verdict.champion)
         final = fit_final(tested, self._inputs, spec, champion)
         scorecard = with_features(scorecard, final.config)
-        write_model(new.directory / BUNDLE, job, final, tested.probabilities, now=new.made_at)
+        write_model(
+            new.directory / BUNDLE,
+            job,
+            final,
+            tested.probabilities,
+            lock_digest=new.lock_digest,
+            now=new.made_at,
+        )
         write_atomically(new.directory / FEATURES, to_json(final.config))
         forecast = self._predict(new.directory)
         return Judged(

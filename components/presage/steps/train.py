@@ -15,8 +15,6 @@ from presage.evaluation.trials import Trial, merge
 from presage.features.config import from_json
 from presage.frame import Panel, moment
 from presage.models.bundle import (
-    PANEL_VERSION,
-    VERSION,
     Bundle,
     BundleSeries,
     ConformalState,
@@ -27,6 +25,7 @@ from presage.models.contract import Task
 from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
+from presage.steps.frame_schema import frame_schema
 from presage.steps.ingest import Ingested
 from presage.steps.records import NewRun
 from presage.steps.select import Built
@@ -85,13 +84,15 @@ def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun, tes
     states = _conformal(job, tested, champion.name)
     many = len(panel) > 1
     bundle = Bundle(
-        version=PANEL_VERSION if many else VERSION,
         job=job.metadata.name,
         namespace=job.metadata.namespace,
         spec_digest=spec_digest(job),
+        lock_digest=new.lock_digest,
+        seed=job.spec.seed,
         model=champion.model.name,
         parameters=champion.model.parameters,
         features=config.kept,
+        frame=frame_schema(job, ingested.bars, series=tuple(forecasters), features=config.kept),
         transform=target.transform,
         horizon=target.horizon,
         season=season,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +92,8 @@ def write_walks(path: Path, walks: Mapping[str, Walk]) -> None:
 def read_walks(path: Path) -> dict[str, Walk]:
     """Return the walks of a file by entrant's name; raises LakeError for a file that is none."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             shares = json.loads(arrays[_SHARES].tobytes())
             return {name: Walk(arrays[f"{_MEAN}/{name}"], shares[name]) for name in shares}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise LakeError(f"the walks {path} cannot be read.", _AGAIN) from error

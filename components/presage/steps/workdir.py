@@ -23,6 +23,7 @@ from presage.spec.job import PredictionJob
 
 BUNDLE = "bundle"
 FEATURES = "features.json"
+JOB = "job.json"
 SUMMARY = "summary.json"
 _DRAFT = ".draft-"
 

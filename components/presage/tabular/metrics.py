@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from presage.frame import BoolArray, FloatArray
 
@@ -54,6 +53,8 @@ def roc_area(outcome: FloatArray, probability: FloatArray) -> float | None:
     By the Mann-Whitney statistic; a tie counts one half (Hanley & McNeil, Radiology 143, 1982, p. 30). None where all
     rows are of one class.
     """
+    from scipy import stats  # noqa: PLC0415  # slow to load, and a run that finds itself done needs none
+
     ones = int((outcome == 1).sum())
     zeros = len(outcome) - ones
     if not ones or not zeros:
@@ -67,6 +68,8 @@ def reliability(outcome: FloatArray, probability: FloatArray, bins: int = BINS) 
 
     The reliability diagram of Murphy & Winkler (Applied Statistics 26, 1977, p. 41) with bins of equal count.
     """
+    from scipy import stats  # noqa: PLC0415  # as above
+
     if not len(outcome):
         return ()
     middle = (stats.rankdata(probability) - 0.5) / len(outcome)

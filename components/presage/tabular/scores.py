@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from presage.errors import NotSupportedError
 from presage.evaluation.backtest import Forecasts
@@ -190,6 +189,8 @@ def _cover(level: float, scored: ScoredRows, predictions: Forecasts, confidence:
     coverage, times its rows over the mean number of rows: the ratio estimator of Cochran (Sampling Techniques, 3rd
     edition, 1977, section 6.3). The band is never narrower than for rows that are independent of each other.
     """
+    from scipy import stats  # noqa: PLC0415  # slow to load, and a run that finds itself done needs none
+
     quantiles = predictions.quantiles[:, None, :]
     inside = hits(level, scored.outcome[:, None], quantiles, scored.probabilities)[:, 0]
     rows = np.bincount(scored.place)

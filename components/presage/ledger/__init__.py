@@ -1,0 +1,1 @@
+"""The ledger: issued forecasts against what came."""
