@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from presage.errors import JobError
@@ -69,3 +71,46 @@ def test_a_variable_of_another_secret_of_the_job_is_no_key_of_one_with_a_shorter
 def test_a_key_that_is_named_is_found_whatever_other_secrets_are_called():
     reference = SecretRef(name="my", key="broker_key")
     assert environment_secret(reference, {"MY_BROKER_KEY": "1"}, beside=(BROKER,)) == {"broker_key": "1"}
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> dict[str, str]:
+    """Variables that lead to Secrets as the kubelet mounts them: links to files beside which it keeps its own."""
+    hidden = tmp_path / "my-broker" / "..2026"
+    hidden.mkdir(parents=True)
+    (hidden.parent / "..data").symlink_to(hidden.name)
+    for key, value in {"X-Api-Key": "k\n", "username": "u"}.items():
+        (hidden / key).write_text(value)
+        (hidden.parent / key).symlink_to(f"..data/{key}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "key").write_bytes(b"\xff secret")
+    return {"PRESAGE_SECRETS_DIR": str(tmp_path), "MY_BROKER_X_API_KEY": "another", "FRED_KEY": "f"}
+
+
+def test_the_files_of_a_mounted_secret_are_its_keys_and_no_variable_counts(mounted: dict[str, str]) -> None:
+    assert environment_secret(BROKER, mounted) == {"X-Api-Key": "k\n", "username": "u"}
+    assert environment_secret(named("x_api_key"), mounted) == {"x_api_key": "k\n"}
+    assert environment_secret(named("X-Api-Key"), mounted) == {"X-Api-Key": "k\n"}
+    with pytest.raises(JobError, match=r"its key 'password' is not among those of .*my-broker"):
+        environment_secret(named("password"), mounted)
+
+
+def test_a_secret_that_is_not_mounted_is_looked_for_among_variables(mounted: dict[str, str]) -> None:
+    assert environment_secret(SecretRef(name="fred"), mounted) == {"KEY": "f"}
+
+
+def test_a_name_that_leads_elsewhere_is_no_mounted_secret(mounted: dict[str, str], tmp_path: Path) -> None:
+    inner = mounted | {"PRESAGE_SECRETS_DIR": str(tmp_path / "empty")}
+    for name in ("..", ".", "../my-broker", str(tmp_path / "my-broker")):
+        with pytest.raises(JobError, match="no environment variable starts with"):
+            environment_secret(SecretRef(name=name), inner)
+
+
+def test_a_mounted_secret_without_a_key_and_one_that_is_no_text_are_refused(mounted: dict[str, str]) -> None:
+    with pytest.raises(JobError, match="holds no key"):
+        environment_secret(SecretRef(name="empty"), mounted)
+    with pytest.raises(JobError, match="it is no text in UTF-8") as raised:
+        environment_secret(SecretRef(name="odd"), mounted)
+    assert "secret'" not in str(raised.value).replace("secret 'odd'", "")
+    assert raised.value.__suppress_context__

@@ -1,0 +1,1 @@
+"""The steps of the pipeline as functions of texts and files: what a container is given, and what it leaves."""

@@ -1,0 +1,60 @@
+"""The last step: the champion's next forecast, and how the run ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from presage.errors import JobError
+from presage.files import write_atomically
+from presage.lake.tables import Lake
+from presage.spec.digest import procedure_digest
+from presage.spec.forecast import ForecastSummary
+from presage.spec.outcome import RunOutcome
+from presage.steps.forecast import write_forecast
+from presage.steps.history import read_summary
+from presage.steps.outcome import forecast_outcome, run_outcome
+from presage.steps.pinned import pinned
+from presage.steps.promote import read_champions
+from presage.steps.records import keep_forecast
+from presage.steps.sink import write_sinks
+from presage_pipelines.steps.given import BASE, job_of, moment_of, writing
+
+
+def forecast(job: str, workdir: str, data: str, as_of: str, run: str = "", *, issued: Path) -> RunOutcome:
+    """Issue the champion's next forecast: keep it in the lake, beside the bundle, and as an artefact.
+
+    Args:
+        job: The job, as text.
+        workdir: A directory's path, or `s3://bucket/prefix`.
+        data: The pin, as JSON.
+        as_of: When the forecast is made, UTC.
+        run: The run that `promote` has just kept, whose outcome is returned; empty where the champion only forecasts.
+        issued: File to write: the forecast, JSON.
+
+    Raises:
+        JobError: The job has no champion, or one of another procedure.
+        PresageError: As `presage.steps.issue.issue_forecast`.
+    """
+    parsed, now = job_of(job), moment_of(as_of)
+    with writing(workdir, parsed) as work:
+        champions = read_champions(work.champion(parsed))
+        if champions is None or champions.current.procedure != procedure_digest(parsed):
+            raise JobError(
+                f"{parsed.metadata.name} has no champion of its present procedure in {workdir}.",
+                "Run the pipeline with cadence Train first.",
+            )
+        champion = champions.current
+        lake, directory = Lake(work.lake.as_uri()), work.run(parsed, champion.run)
+        found = pinned(parsed, lake, data, now=now)
+        made = found.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
+        keep_forecast(lake, parsed, made.table, champion)
+        if isinstance(made.summary, ForecastSummary):
+            write_forecast(directory, made.summary)
+        if run:
+            # The step that kept the run has written its sinks.
+            outcome = run_outcome(parsed, work, read_summary(work.run(parsed, run)), champion)
+        else:
+            outcome = forecast_outcome(parsed, work, champion)
+            write_sinks(parsed, found.results, base=BASE)
+    write_atomically(issued, made.summary.model_dump_json(indent=2) + "\n")
+    return outcome
