@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from presage.spec.status import CadenceName, Trigger
+from presage.spec.status import RunKind, Trigger
 from presage_operator.errors import JsonObject
+from presage_operator.observed import Rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +22,27 @@ class StartRun:
     Attributes:
         uid: UID of the PredictionJob.
         name: Name of the run, as names.run_name gives it.
-        cadence: Train runs all steps, Forecast those that issue a forecast from the champion.
+        cadence: Train runs all steps, Forecast those that issue a forecast from the champion, Rollback brings an
+            earlier champion back.
         trigger: What asked for the run.
         attempt: 1, and one more for each run that failed before it for the same cause.
         as_of: The run's present moment, UTC: a Pod that takes the place of a lost one has the same.
         run_digest: Digest of the part of the spec that the result depends on.
         scheduled_time: Due time that it is started for, UTC.
         request: Value of the annotation that asked for it.
+        rollback: What is to be rolled back and why, of a Rollback.
     """
 
     uid: str
     name: str
-    cadence: CadenceName
+    cadence: RunKind
     trigger: Trigger
     attempt: int
     as_of: datetime
     run_digest: str
     scheduled_time: datetime | None = None
     request: str | None = None
+    rollback: Rollback | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Applier:
                 return True
             case Release(cancel):
                 if cancel and self._pipelines is not None:
-                    await self._pipelines.cancel(key.name, observed.job.uid)
+                    await self._pipelines.cancel(key, observed.job.uid)
                 left = tuple(one for one in observed.job.finalizers if one != names.FINALIZER)
                 await self._set_finalizers(key, observed, left)
                 return False
@@ -107,7 +107,8 @@ class Applier:
         claim = lake_claim(job, uid=observed.job.uid, settings=self._settings)
         if claim is not None:
             await self._claim(key, observed, claim)
-        if self._pipelines is not None:
+        # A rollback is one short step, which no pipeline has, and what it tells at its end is what matters.
+        if self._pipelines is not None and action.cadence != "Rollback":
             await self._pipelines.create(job, action)
             return True
         try:
@@ -137,7 +138,7 @@ class Applier:
     async def _delete_run(self, key: Key, name: str, observed: Observed) -> bool:
         held = self._cluster.cache.children(key).runs.get(name)
         if held is None and self._pipelines is not None:
-            for each in await self._pipelines.runs(key.name, observed.job.uid):
+            for each in await self._pipelines.runs(key, observed.job.uid):
                 if each.run.name == name:
                     await self._pipelines.remove(each)
             return True

@@ -87,16 +87,18 @@ class Cache:
             record: What is kept of it; None where it is gone.
         """
         identity = (kind, *place)
+        # A job's Pods may be in two namespaces, all else is in the job's own.
+        name = "/".join(place) if kind == "Pod" else place[1]
         parent = self._parents.get(identity) if record is None else record.key
         if parent is None:
             return
         children = self._children.setdefault(parent, Children())
         if record is None:
             del self._parents[identity]
-            children.drop(kind, place[1])
+            children.drop(kind, name)
             if not children:
                 del self._children[parent]
         else:
             self._parents[identity] = parent
-            children.put(kind, place[1], record)
+            children.put(kind, name, record)
         self._changed(parent)

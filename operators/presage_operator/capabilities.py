@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from presage_operator.client import ApiClient
@@ -36,19 +37,34 @@ def kserve_types_installed() -> bool:
     return find_spec("kserve") is not None
 
 
-def choose_backends(settings: Settings, found: Capabilities, *, kserve_types: bool) -> Backends:
+def shipped_pipeline() -> Path | None:
+    """Return the compiled pipeline that is installed beside the operator, None where there is none.
+
+    It is data: nothing of the package around it is imported.
+    """
+    package = find_spec("presage_pipelines")
+    if package is None or package.origin is None:
+        return None
+    path = Path(package.origin).with_name("pipeline.yaml")
+    return path if path.is_file() else None
+
+
+def choose_backends(settings: Settings, found: Capabilities, *, kserve_types: bool, pipeline: bool) -> Backends:
     """Return the back ends of the configuration.
 
     Args:
         settings: The operator's configuration.
         found: What the cluster has.
         kserve_types: Whether KServe's Python types are installed beside the operator.
+        pipeline: Whether a compiled pipeline is.
     """
-    return Backends(_pipelines(settings, found), _serving(settings, found, kserve_types=kserve_types))
+    return Backends(
+        _pipelines(settings, found, pipeline=pipeline), _serving(settings, found, kserve_types=kserve_types)
+    )
 
 
-def _pipelines(settings: Settings, found: Capabilities) -> PipelineBackend | Fault:
-    packaged = settings.pipelines.kubeflow.package is not None
+def _pipelines(settings: Settings, found: Capabilities, *, pipeline: bool) -> PipelineBackend | Fault:
+    packaged = pipeline or settings.pipelines.kubeflow.package is not None
     match settings.pipelines.backend:
         case "job":
             return "job"
@@ -61,7 +77,7 @@ def _pipelines(settings: Settings, found: Capabilities) -> PipelineBackend | Fau
             )
         case "kubeflow" if not packaged:
             return _missing(
-                "pipelines.backend is kubeflow, and no compiled pipeline is given.",
+                "pipelines.backend is kubeflow, and no compiled pipeline is installed or given.",
                 "Set pipelines.kubeflow.package, or set the back end to job.",
             )
     return "kubeflow"

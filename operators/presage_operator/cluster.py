@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from presage.spec.crd import PHASE_FIELD
@@ -41,10 +42,17 @@ class Cluster:
         namespaces: Which namespaces; none for all.
         changed: Told of a job that is new or changed, or whose children are.
         kserve: Whether there are InferenceServices to watch.
+        pods_elsewhere: Namespace where Pods of runs are beside those of the jobs; None where there is none.
     """
 
     def __init__(
-        self, client: ApiClient, namespaces: Sequence[str], changed: Callable[[Key], None], *, kserve: bool
+        self,
+        client: ApiClient,
+        namespaces: Sequence[str],
+        changed: Callable[[Key], None],
+        *,
+        kserve: bool,
+        pods_elsewhere: str | None = None,
     ) -> None:
         self.cache = Cache(self._tell)
         self._changed = changed
@@ -56,7 +64,9 @@ class Cluster:
         )
         self._children: dict[str, Reflected] = {
             "Job": self._reflector("Job", RUNS, run_record, _OWN),
-            "Pod": self._reflector("Pod", PODS, pod_record, _RUN_PODS),
+            "Pod": self._reflector(
+                "Pod", PODS, partial(pod_record, elsewhere=pods_elsewhere), _RUN_PODS, also=pods_elsewhere
+            ),
         }
         for kind, resource in SERVER_KINDS.items():
             if kind != "InferenceService" or kserve:
@@ -112,12 +122,20 @@ class Cluster:
             self._changed(key)
 
     def _reflector(
-        self, kind: str, resource: Resource, project: Callable[[JsonObject], Child], labels: str
+        self,
+        kind: str,
+        resource: Resource,
+        project: Callable[[JsonObject], Child],
+        labels: str,
+        also: str | None = None,
     ) -> Reflected:
         def changed(place: Key, record: Child | None) -> None:
             self.cache.put_child(kind, place, record)
 
-        return Reflector(self._client, resource, project, changed, labels=labels, namespaces=self._namespaces)
+        # Without namespaces all are watched.
+        more = also is not None and len(self._namespaces) > 0 and also not in self._namespaces
+        namespaces = (*self._namespaces, *((also,) if also is not None and more else ()))
+        return Reflector(self._client, resource, project, changed, labels=labels, namespaces=namespaces)
 
 
 _RECORDS: dict[str, Callable[[JsonObject], Child]] = {

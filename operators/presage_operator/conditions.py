@@ -12,21 +12,25 @@ from presage.spec.status import (
     CadenceName,
     Champion,
     ConditionType,
+    HandledRequests,
     JobCondition,
     NextRuns,
     Phase,
     PredictionJobStatus,
+    RunKind,
     RunSummary,
 )
 from presage_operator import runs
 from presage_operator.capabilities import Backends
-from presage_operator.decide import cadence_of, handled_requests, last_schedules
+from presage_operator.decide import cadence_of
 from presage_operator.desired.fault import Fault
+from presage_operator.handled import handled_requests, last_schedules
 from presage_operator.observed import Observed, ObservedServer
 from presage_operator.schedule import next_time
 
 MESSAGE_BYTES = 1024
 _VERDICT: tuple[ConditionType, ...] = ("DataReady", "FeaturesReady", "Trained", "Evaluated", "Promoted")
+_PHASES: dict[RunKind, Phase] = {"Train": "Training", "Forecast": "Forecasting", "Rollback": "Promoting"}
 _FAILED_STEP: dict[str, ConditionType] = {
     "DataError": "DataReady",
     "SourceUnavailableError": "DataReady",
@@ -35,7 +39,8 @@ _FAILED_STEP: dict[str, ConditionType] = {
 _PASSING = frozenset({"NotRunYet", "Running", "NotReached"})
 """Reasons of conditions that no run has settled."""
 _MODELS_OWN = frozenset({"BetterThanBaseline", "NotWorseThanIncumbent", "Forced"})
-"""Reasons for which a model is served; for any other the best baseline is."""
+"""Reasons for which a model is served; for any other of the gate the best baseline is."""
+_ROLLED_BACK = "RolledBack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def status_of(
         next_run=min(times, default=None),
         next_runs=next_runs if times else None,
         last_schedules=scheduled if scheduled.train or scheduled.forecast else None,
-        handled_requests=handled if handled.train or handled.forecast else None,
+        handled_requests=handled if handled != HandledRequests() else None,
         stale_after=view.stale_after,
         runs=runs.kept(known, frozenset(run.name for run in observed.runs)),
         champions=view.champions,
@@ -211,6 +216,9 @@ def _serving(view: _View, promoted: State) -> State:
 
 
 def _served(champion: Champion, promoted: State) -> tuple[str, str]:
+    if champion.reason == _ROLLED_BACK:
+        why = f": {champion.message}" if champion.message else ""
+        return "RolledBack", f"forecasts come from {champion.model} of run {champion.run}, by a rollback{why}"
     if champion.reason not in _MODELS_OWN:
         return "BaselineServed", f"forecasts come from the best baseline, {champion.model}"
     if promoted.status == "False":
@@ -279,7 +287,7 @@ def _phase(view: _View, ready: State) -> Phase:
     under_way = [run for run in view.known if run.state not in runs.FINISHED]
     running = next((run for run in under_way if run.state == "Running"), None)
     if running is not None:
-        return "Training" if running.cadence == "Train" else "Forecasting"
+        return _PHASES[running.cadence]
     if ready.reason == "Suspended":
         return "Suspended"
     if ready.status == "True":

@@ -33,6 +33,7 @@ class Controller:
         metrics: Counts.
         recorder: Takes events.
         kserve: Whether there are InferenceServices to watch.
+        pods_elsewhere: Namespace where Pods of runs are beside those of the jobs; None where there is none.
         leads: Whether this replica may work at this moment.
         reconciler: Makes the reconciler of the picture that this controller keeps.
     """
@@ -46,6 +47,7 @@ class Controller:
         metrics: Metrics,
         recorder: Recorder,
         kserve: bool,
+        pods_elsewhere: str | None,
         leads: Callable[[], bool],
         reconciler: Callable[[Cluster], Reconciler],
     ) -> None:
@@ -54,7 +56,7 @@ class Controller:
         self._metrics = metrics
         self._recorder = recorder
         self._leads = leads
-        self.cluster = Cluster(client, settings.namespaces, self._changed, kserve=kserve)
+        self.cluster = Cluster(client, settings.namespaces, self._changed, kserve=kserve, pods_elsewhere=pods_elsewhere)
         self._reconciler = reconciler(self.cluster)
 
     async def run(self) -> None:

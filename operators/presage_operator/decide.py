@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from presage.spec.job import PredictionJob
 from presage.spec.operations import Cadence
-from presage.spec.status import CadenceName, HandledRequests, LastSchedules, RunSummary, Trigger
+from presage.spec.status import CadenceName, RunKind, RunSummary, Trigger
 from presage_operator import names, runs
 from presage_operator.actions import (
     Action,
@@ -23,7 +23,8 @@ from presage_operator.actions import (
 from presage_operator.capabilities import Backends
 from presage_operator.desired.fault import Fault
 from presage_operator.desired.serving import kinds_and_digest, serving_objects
-from presage_operator.observed import Observed, ObservedRun
+from presage_operator.handled import handled_requests, last_schedules
+from presage_operator.observed import Observed, ObservedRun, Rollback
 from presage_operator.schedule import due, next_time
 from presage_operator.settings import Settings
 
@@ -31,6 +32,8 @@ LONGEST_WAIT = timedelta(hours=1)
 POLL = timedelta(seconds=10)
 _NO_CADENCE = Cadence(schedule="@yearly")
 CADENCES: tuple[CadenceName, ...] = ("Train", "Forecast")
+UNEXPLAINED = "asked for without a reason"
+ANYBODY = "an annotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +63,9 @@ def decide(settings: Settings, backends: Backends, observed: Observed, now: date
     return decision
 
 
-def handled_requests(observed: Observed) -> HandledRequests:
-    """Return the requests that runs were made for."""
-    before = observed.job.status.handled_requests or HandledRequests()
-    newest: dict[CadenceName, str | None] = {"Train": before.train, "Forecast": before.forecast}
-    for run in observed.runs:
-        if run.request is not None and run.request == observed.job.requested.get(run.cadence):
-            newest[run.cadence] = run.request
-    return HandledRequests(train=newest["Train"], forecast=newest["Forecast"])
-
-
-def last_schedules(observed: Observed) -> LastSchedules:
-    """Return the newest due time of each cadence that a run was made for."""
-    before = observed.job.status.last_schedules or LastSchedules()
-    newest: dict[CadenceName, datetime | None] = {"Train": before.train, "Forecast": before.forecast}
-    for run in observed.runs:
-        known = newest[run.cadence]
-        if run.scheduled_time is not None and (known is None or run.scheduled_time > known):
-            newest[run.cadence] = run.scheduled_time
-    return LastSchedules(train=newest["Train"], forecast=newest["Forecast"])
-
-
-def cadence_of(job: PredictionJob, name: CadenceName) -> Cadence | None:
+def cadence_of(job: PredictionJob, name: RunKind) -> Cadence | None:
     """Return a job's cadence; None where it has none of that name."""
-    return job.spec.schedule.train if name == "Train" else job.spec.schedule.forecast
+    return {"Train": job.spec.schedule.train, "Forecast": job.spec.schedule.forecast}.get(name)
 
 
 def _decide(settings: Settings, backends: Backends, observed: Observed, now: datetime) -> Decision:
@@ -113,7 +95,8 @@ def _let_go(settings: Settings, observed: Observed, now: datetime) -> Decision:
 
 def _stop_outdated(observed: Observed) -> Decision | None:
     for run in runs.active(observed.runs):
-        if run.run_digest != observed.job.run_digest:
+        # A rollback is short, and asked for whatever the spec says next.
+        if run.run_digest != observed.job.run_digest and run.cadence != "Rollback":
             return Decision(StopRun(run.name), "SpecChanged")
     return None
 
@@ -134,8 +117,8 @@ def _start(view: _View) -> Decision:
     observed = view.observed
     leaving = any(run.deleting and run.completed_at is None for run in observed.runs)
     waits = _times(view)
-    for name in CADENCES:
-        found = _wanted(view, name)
+    for name in runs.KINDS:
+        found = _rollback_wanted(view) if name == "Rollback" else _wanted(view, name)
         if isinstance(found, datetime):
             waits.append(found)
         elif found is not None:
@@ -143,8 +126,9 @@ def _start(view: _View) -> Decision:
             if replaced is not None:
                 return Decision(replaced, "Replaced")
             if leaving or not _may_start(view, name, found.trigger):
-                break  # a training that is held up is not overtaken by forecasts
-            if view.backends.pipelines == "kubeflow" and names.FINALIZER not in observed.job.finalizers:
+                break  # what is held up is not overtaken by what is less urgent
+            outside = view.backends.pipelines == "kubeflow" and name != "Rollback"
+            if outside and names.FINALIZER not in observed.job.finalizers:
                 return Decision(Guard(), "RunsOutsideTheCluster")
             return Decision(found, f"{found.trigger}Wants{name}")
     return _serve(view, _earliest(waits, view.now))
@@ -182,11 +166,41 @@ def _wanted(view: _View, cadence: CadenceName) -> StartRun | datetime | None:
     times = cadence_of(view.job, cadence)
     if times is not None and times.suspend:
         return None
+    # What is due trains the newest spec too; and a run that made way for it must not be started in its stead.
+    scheduled = _scheduled(view, cadence, times)
+    if scheduled is not None:
+        return scheduled
     newest = runs.newest(view.known, cadence)
     if cadence == "Train" and (newest is None or newest.run_digest != observed.job.run_digest):
         cause = f"spec:{observed.job.generation}:{observed.job.run_digest}"
         return _run(observed, cadence, "Spec", cause, now)
-    return _scheduled(view, cadence, times) or _repeated(view, newest)
+    return _repeated(view, newest)
+
+
+def _rollback_wanted(view: _View) -> StartRun | datetime | None:
+    """Return the rollback that is wanted now, the time at which one is repeated, or None.
+
+    It is repeated only for the request that it obeyed, and only while no other champion came since.
+    """
+    observed, now = view.observed, view.now
+    request = observed.job.requested.get("Rollback")
+    if request is None:
+        return None
+    champions = runs.champions(observed.job, runs.newest_outcome(view.known, observed.runs))
+    found: StartRun | datetime | None
+    if request != handled_requests(observed).rollback:
+        found = _run(observed, "Rollback", "Request", f"request:{request}", now, request=request)
+    else:
+        newest = runs.newest(view.known, "Rollback")
+        outlived = newest and newest.start_time and champions and champions[0].since > newest.start_time
+        found = None if outlived else _repeated(view, newest)
+    if not isinstance(found, StartRun):
+        return found
+    said = observed.job.rollback
+    # A repeat must find that what it was to roll back is gone.
+    serving = said.serving or (champions[0].run if champions else None)
+    told = Rollback(said.reason or UNEXPLAINED, said.by or ANYBODY, said.to, serving)
+    return replace(found, request=request, rollback=told)
 
 
 def _scheduled(view: _View, cadence: CadenceName, times: Cadence | None) -> StartRun | None:
@@ -214,7 +228,7 @@ def _repeated(view: _View, newest: RunSummary | None) -> StartRun | datetime | N
 
 def _run(
     observed: Observed,
-    cadence: CadenceName,
+    cadence: RunKind,
     trigger: Trigger,
     cause: str,
     now: datetime,
@@ -229,7 +243,7 @@ def _run(
     return StartRun(job.uid, name, cadence, trigger, attempt, now, job.run_digest, scheduled_time, request)
 
 
-def _replaced(view: _View, cadence: CadenceName, trigger: Trigger) -> StopRun | None:
+def _replaced(view: _View, cadence: RunKind, trigger: Trigger) -> StopRun | None:
     """Return the run to end first, where a scheduled run takes the place of one that is under way."""
     times = cadence_of(view.job, cadence)
     under_way = runs.active(view.observed.runs, cadence)
@@ -238,7 +252,7 @@ def _replaced(view: _View, cadence: CadenceName, trigger: Trigger) -> StopRun | 
     return None
 
 
-def _may_start(view: _View, cadence: CadenceName, trigger: Trigger) -> bool:
+def _may_start(view: _View, cadence: RunKind, trigger: Trigger) -> bool:
     """Return whether a run may start beside those under way: only where the schedule allows it, and of one cadence."""
     times = cadence_of(view.job, cadence)
     allowed = trigger == "Schedule" and times is not None and times.concurrency_policy == "Allow"
@@ -275,7 +289,7 @@ def _beyond_history(observed: Observed, job: PredictionJob, known: tuple[RunSumm
     told |= {run.name for run in known[runs.RUNS_AT_MOST :]}
     there = {run.name: run for run in observed.runs if not run.deleting}
     beyond: list[RunSummary] = []
-    for name in CADENCES:
+    for name in runs.KINDS:
         times = cadence_of(job, name) or _NO_CADENCE
         limits = {"Succeeded": times.successful_jobs_history_limit, "Failed": times.failed_jobs_history_limit}
         for state, limit in limits.items():

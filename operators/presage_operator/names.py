@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from presage.spec.crd import GROUP
-from presage.spec.status import CadenceName
+from presage.spec.status import RunKind
 
 FIELD_MANAGER = "presage-operator"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 JOB_LABEL = f"{GROUP}/job"
 CADENCE_LABEL = f"{GROUP}/cadence"
 RUN_LABEL = f"{GROUP}/run"
+JOB_NAMESPACE_LABEL = f"{GROUP}/job-namespace"
+JOB_UID_LABEL = f"{GROUP}/job-uid"
 TRIGGER = f"{GROUP}/trigger"
 SCHEDULED_TIME = f"{GROUP}/scheduled-time"
 ATTEMPT = f"{GROUP}/attempt"
@@ -23,6 +25,11 @@ JOB_FILE = f"{GROUP}/job-file"
 DESIRED = f"{GROUP}/desired"
 TRAIN_REQUESTED_AT = f"{GROUP}/train-requested-at"
 FORECAST_REQUESTED_AT = f"{GROUP}/forecast-requested-at"
+ROLLBACK_REQUESTED_AT = f"{GROUP}/rollback-requested-at"
+ROLLBACK_REASON = f"{GROUP}/rollback-reason"
+ROLLBACK_TO = f"{GROUP}/rollback-to"
+ROLLBACK_FROM = f"{GROUP}/rollback-from"
+ROLLBACK_BY = f"{GROUP}/rollback-by"
 FINALIZER = f"{GROUP}/pipeline-run"
 
 
@@ -41,13 +48,13 @@ def labels(job: str) -> dict[str, str]:
     return {MANAGED_BY: FIELD_MANAGER, JOB_LABEL: job}
 
 
-def run_name(job: str, uid: str, cadence: CadenceName, cause: str) -> str:
+def run_name(job: str, uid: str, cadence: RunKind, cause: str) -> str:
     """Return the name of a run's child: the same for the same cause, so that to make it twice makes it once.
 
     Args:
         job: Name of the PredictionJob, 53 characters at most.
         uid: Its UID: another job of the same name has other runs.
-        cadence: Train or Forecast.
+        cadence: Train, Forecast or Rollback.
         cause: What the run is for, such as a due time.
     """
     digest = hashlib.sha256(f"{uid}\n{cadence}\n{cause}".encode()).hexdigest()[:8]

@@ -14,13 +14,14 @@ from presage.spec.digest import run_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.spec.load import read_job
 from presage.spec.outcome import RunOutcome
-from presage.spec.status import CadenceName, PredictionJobStatus
+from presage.spec.status import PredictionJobStatus, RunKind
 from presage_operator.allowed import refused_places
 from presage_operator.cache import Cache
 from presage_operator.desired.job_file import size_fault
 from presage_operator.desired.server import name_fault
 from presage_operator.names import Key
 from presage_operator.observed import Observed, ObservedJob, ObservedRun, ObservedServer
+from presage_operator.pipeline_run import CANCELLED
 from presage_operator.records import JobRecord, PodRecord, RunRecord, ServerRecord
 from presage_operator.settings import Settings
 
@@ -91,16 +92,24 @@ def observe(
         return None
     children = cache.children(key)
     pods = tuple(children.pods.values())
+    # What a job of the same name left, that was deleted before, is on its way out: it is none of this one's.
+    steps = tuple(pod for pod in pods if pod.job_uid == record.uid)
     return Observed(
         job=_job(record, reader.read(record.document)),
-        # What a job of the same name left, that was deleted before, is on its way out: it is none of this one's.
-        runs=(*(_run(run, pods) for run in children.runs.values() if run.owner == record.uid), *pipeline_runs),
+        runs=(
+            *(_run(run, pods) for run in children.runs.values() if run.owner == record.uid),
+            *(_pipeline_run(run, steps) for run in pipeline_runs),
+        ),
         server=_server({kind: part for (kind, _), part in children.servers.items() if part.owner == record.uid}),
     )
 
 
 def _job(record: JobRecord, read: ReadJob) -> ObservedJob:
-    requests: dict[CadenceName, str | None] = {"Train": record.train_request, "Forecast": record.forecast_request}
+    requests: dict[RunKind, str | None] = {
+        "Train": record.train_request,
+        "Forecast": record.forecast_request,
+        "Rollback": record.rollback_request,
+    }
     return ObservedJob(
         job=read.job,
         fault=read.fault,
@@ -116,6 +125,7 @@ def _job(record: JobRecord, read: ReadJob) -> ObservedJob:
         run_digest=read.run_digest,
         spec_digest=read.spec_digest,
         status=_status(record.status),
+        rollback=record.rollback,
     )
 
 
@@ -168,6 +178,35 @@ def _run(record: RunRecord, pods: Iterable[PodRecord]) -> ObservedRun:
         return run
     reason = run.reason if run.reason in _SAID_BY_THE_JOB else newest.reason
     return replace(run, reason=reason, message=_sentence(newest))
+
+
+def _pipeline_run(run: ObservedRun, pods: Iterable[PodRecord]) -> ObservedRun:
+    """Return a pipeline run with what the Pods of its steps tell: the API knows how it ended, they know why."""
+    steps = sorted((pod for pod in pods if pod.run == run.name), key=lambda pod: (pod.created_at, pod.name))
+    if run.state == "Succeeded":
+        told = (_outcome(pod.outcome) for pod in reversed(steps))
+        # A step that was repeated may have told of a failure first.
+        return replace(run, outcome=next((one for one in told if one is not None and one.failure is None), None))
+    if not steps or run.reason == CANCELLED:
+        return run
+    if run.completed_at is None:
+        newest = steps[-1]
+        return replace(run, reason=newest.reason, message=_sentence(newest)) if newest.reason else run
+    worst = max(reversed(steps), key=_weight)
+    if not worst.reason:
+        return run
+    outcome = _outcome(worst.outcome)
+    failed = outcome is not None and outcome.failure is not None
+    return replace(run, outcome=outcome if failed else None, reason=worst.reason, message=_sentence(worst))
+
+
+def _weight(pod: PodRecord) -> tuple[bool, bool, bool]:
+    """Return how much a Pod explains of its run's failure; of equals, the newest does."""
+    outcome = _outcome(pod.outcome)
+    failure = outcome.failure if outcome is not None else None
+    final = failure is not None and not failure.retry
+    # Steps that were stopped because another failed end with an exit code and without a word.
+    return bool(pod.reason), final, failure is not None or pod.reason not in {"", "Error"}
 
 
 def _outcome(message: bytes) -> RunOutcome | None:

@@ -8,9 +8,26 @@ from typing import Literal
 
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
-from presage.spec.status import CadenceName, PredictionJobStatus, Trigger
+from presage.spec.status import PredictionJobStatus, RunKind, Trigger
 
 RunState = Literal["Pending", "Running", "Succeeded", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a request for a rollback says beside when it was made.
+
+    Attributes:
+        reason: Why; empty where nothing is said.
+        by: Who asks; empty where that is not known.
+        to: Run of the champion to bring back; None for the one before.
+        serving: Run that is to be rolled back; None for what serves when the rollback starts.
+    """
+
+    reason: str = ""
+    by: str = ""
+    to: str | None = None
+    serving: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +45,11 @@ class ObservedJob:
         deleting: Whether it is being deleted.
         deleted_at: When deletion was asked for, UTC.
         finalizers: Its finalizers.
-        requested: By cadence, the value of the annotation that asks for a run now.
+        requested: By kind of run, the value of the annotation that asks for one now.
         run_digest: Digest of the part of the spec that a run's result depends on.
         spec_digest: Digest of the spec.
         status: Its status.
+        rollback: What the annotations say of the rollback that they ask for.
     """
 
     job: PredictionJob | None
@@ -44,10 +62,11 @@ class ObservedJob:
     deleting: bool
     deleted_at: datetime | None
     finalizers: tuple[str, ...]
-    requested: dict[CadenceName, str]
+    requested: dict[RunKind, str]
     run_digest: str
     spec_digest: str
     status: PredictionJobStatus
+    rollback: Rollback = field(default_factory=Rollback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +75,7 @@ class ObservedRun:
 
     Attributes:
         name: Its name.
-        cadence: Which cadence it belongs to.
+        cadence: Which cadence it belongs to, or Rollback.
         trigger: What asked for it.
         state: How far it is.
         attempt: 1, and one more for each run that failed before it for the same cause.
@@ -72,7 +91,7 @@ class ObservedRun:
     """
 
     name: str
-    cadence: CadenceName
+    cadence: RunKind
     trigger: Trigger
     state: RunState
     attempt: int

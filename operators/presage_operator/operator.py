@@ -19,13 +19,20 @@ import aiohttp
 import kopf
 
 from presage.errors import JobError, PresageError, RetryError
-from presage_operator.capabilities import Backends, choose_backends, discover, kserve_types_installed
+from presage_operator.capabilities import (
+    Backends,
+    choose_backends,
+    discover,
+    kserve_types_installed,
+    shipped_pipeline,
+)
 from presage_operator.client import ApiClient, Backoff
 from presage_operator.cluster import Cluster
+from presage_operator.compiled import load_pipeline
 from presage_operator.controller import Controller, phases
 from presage_operator.credentials import Credentials, from_connection, from_service_account
 from presage_operator.health import HealthServer
-from presage_operator.kubeflow import PipelineRuns, load_pipeline
+from presage_operator.kubeflow import PipelineRuns
 from presage_operator.lease import Elector
 from presage_operator.metrics import Metrics
 from presage_operator.names import Key
@@ -181,7 +188,12 @@ class Operator:
         while True:
             self._definitions_changed.clear()
             offered = await _discover(client)
-            backends = choose_backends(self._settings, offered, kserve_types=kserve_types_installed())
+            backends = choose_backends(
+                self._settings,
+                offered,
+                kserve_types=kserve_types_installed(),
+                pipeline=shipped_pipeline() is not None,
+            )
             _LOG.info("back ends", extra={"pipelines": str(backends.pipelines), "serving": str(backends.serving)})
             async with contextlib.AsyncExitStack() as stack:
                 pipelines = await self._pipeline_runs(stack, backends)
@@ -207,10 +219,11 @@ class Operator:
 
     async def _pipeline_runs(self, stack: contextlib.AsyncExitStack, backends: Backends) -> PipelineRuns | None:
         kubeflow = self._settings.pipelines.kubeflow
-        if backends.pipelines != "kubeflow" or kubeflow.package is None:
+        package = kubeflow.package or shipped_pipeline()
+        if backends.pipelines != "kubeflow" or package is None:
             return None
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        return PipelineRuns(session, kubeflow.endpoint, load_pipeline(kubeflow.package), self._settings)
+        return PipelineRuns(session, kubeflow.endpoint, load_pipeline(package), self._settings)
 
     def make_controller(
         self, client: ApiClient, offered: Capabilities, backends: Backends, pipelines: PipelineRuns | None
@@ -239,6 +252,7 @@ class Operator:
             metrics=self._metrics,
             recorder=recorder,
             kserve=offered.kserve,
+            pods_elsewhere=self._settings.pipelines.kubeflow.namespace if pipelines is not None else None,
             leads=lambda: self._elector is None or self._elector.leading,
             reconciler=reconciler,
         )

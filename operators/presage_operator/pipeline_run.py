@@ -12,6 +12,8 @@ from presage_operator.observed import ObservedRun, RunState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_MESSAGE = 1000
+CANCELLED = "Cancelled"
+"""Reason of a run that somebody ended before its end."""
 
 _STATES: dict[str, RunState] = {
     "RUNNING": "Running",
@@ -70,13 +72,39 @@ class ListedRun(BaseModel):
     error: _Error | None = None
 
 
-class Page(BaseModel):
+class RunPage(BaseModel):
     """A page of runs as the API lists them."""
 
     model_config = ConfigDict(frozen=True)
 
     runs: tuple[ListedRun, ...] = ()
     next_page_token: str = ""
+
+
+class ListedExperiment(BaseModel):
+    """An experiment as the API tells it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiment_id: str
+    created_at: AwareDatetime
+
+
+class ExperimentPage(BaseModel):
+    """A page of experiments as the API lists them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiments: tuple[ListedExperiment, ...] = ()
+    next_page_token: str = ""
+
+
+class Health(BaseModel):
+    """What the API tells of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    multi_user: bool = False
 
 
 def pipeline_run(run: ListedRun, uid: str) -> PipelineRun | None:
@@ -108,7 +136,7 @@ def pipeline_run(run: ListedRun, uid: str) -> PipelineRun | None:
             completed_at=(finished_at or run.created_at) if ended else None,
             deleting=run.state == "CANCELING",
             outcome=None,
-            reason={"FAILED": "PipelineFailed", "CANCELED": "Cancelled"}.get(run.state, "") if failed else "",
+            reason={"FAILED": "PipelineFailed", "CANCELED": CANCELLED}.get(run.state, "") if failed else "",
             message=message[:_LONGEST_MESSAGE] if failed else "",
         ),
     )

@@ -26,17 +26,19 @@ from presage_operator.errors import (
     NotFoundError,
     UnsettledError,
 )
-from presage_operator.kubeflow import PipelineRuns
+from presage_operator.kubeflow import KubeflowRefusedError, KubeflowUnavailableError, PipelineRuns
 from presage_operator.metrics import Metrics
 from presage_operator.names import FINALIZER, Key
 from presage_operator.observe import JobReader, observe
 from presage_operator.observed import Observed
 from presage_operator.recorder import Recorder
 from presage_operator.resources import PREDICTION_JOBS
+from presage_operator.runs import FINISHED
 from presage_operator.settings import Settings
 from presage_operator.transitions import transitions
 
 MOST_STEPS = 16
+_REFUSED = "ApplyRefused"
 _LOG = logging.getLogger(__name__)
 
 
@@ -90,7 +92,11 @@ class Reconciler:
         now = self._clock().replace(microsecond=0)
         observed: Observed | None = None
         for _ in range(MOST_STEPS):
-            observed = await self._observe(key)
+            try:
+                observed = await self._observe(key)
+            except (KubeflowUnavailableError, KubeflowRefusedError) as error:
+                await self._tell_unseen(key, error, now)
+                raise
             if observed is None:
                 return None
             decision = decide(self._settings, self._backends, observed, now)
@@ -121,8 +127,8 @@ class Reconciler:
         """Carry out an action; what the cluster refuses for more than a moment is told in the job's status."""
         try:
             return await self._applier.apply(action, key, observed)
-        except (ForbiddenError, InvalidError) as error:
-            await self._tell(key, observed, now, hindered=Fault("ApplyRefused", str(error)))
+        except (ForbiddenError, InvalidError, KubeflowRefusedError) as error:
+            await self._tell(key, observed, now, hindered=Fault(_REFUSED, str(error)))
             raise
         except HinderedError as error:
             await self._tell(key, observed, now, hindered=Fault(error.reason, str(error)))
@@ -133,8 +139,18 @@ class Reconciler:
         outside = self._pipelines is not None and record is not None and FINALIZER in record.finalizers
         if not outside or self._pipelines is None or record is None or record.deleted_at is not None:
             return observe(self._cache, key, self._reader)
-        found = await self._pipelines.runs(key.name, record.uid)
+        found = await self._pipelines.runs(key, record.uid)
         return observe(self._cache, key, self._reader, pipeline_runs=tuple(each.run for each in found))
+
+    async def _tell_unseen(
+        self, key: Key, error: KubeflowUnavailableError | KubeflowRefusedError, now: datetime
+    ) -> None:
+        """Tell that a job's runs are not seen, unless one was under way: it would seem to be gone."""
+        seen = observe(self._cache, key, self._reader)
+        if seen is None or any(run.state not in FINISHED for run in seen.job.status.runs):
+            return
+        reason = error.reason if isinstance(error, KubeflowUnavailableError) else _REFUSED
+        await self._tell(key, seen, now, hindered=Fault(reason, str(error)))
 
     async def _tell(self, key: Key, observed: Observed, now: datetime, *, hindered: Fault | None = None) -> bool:
         """Write the status, and the events of the change, where it is another than the one that the API server holds.

@@ -14,19 +14,23 @@ from typing import TypeVar, get_args
 from pydantic import JsonValue
 
 from presage.spec.job import API_VERSION, KIND
-from presage.spec.status import CadenceName, Trigger
+from presage.spec.status import RunKind, Trigger
 from presage_operator import names
 from presage_operator.errors import JsonObject
 from presage_operator.names import Key
-from presage_operator.observed import ObservedRun, RunState
+from presage_operator.observed import ObservedRun, Rollback, RunState
+from presage_operator.runs import sentence
 
 Name = TypeVar("Name", bound=str)
 
 _LONGEST_REQUEST = 256
 _LONGEST_REASON = 128
+_LONGEST_WORDS = 500
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NO_WORD = re.compile(r"^[^A-Za-z]+|[^A-Za-z0-9_,:]|[^A-Za-z0-9_]+$")
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
+# Argo's own container, which ends after the step's.
+_BESIDE_A_STEP = frozenset({"wait"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class JobRecord:
     finalizers: tuple[str, ...]
     train_request: str | None
     forecast_request: str | None
+    rollback_request: str | None
+    rollback: Rollback
     document: bytes
     """The job as a file would have it, JSON."""
     status: bytes
@@ -64,7 +70,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """A Pod of a run: how it fares."""
+    """A Pod of a run, or of a step of a pipeline's run: how it fares."""
 
     key: Key
     uid: str
@@ -78,6 +84,8 @@ class PodRecord:
     reason: str
     """Kind of its trouble, such as OOMKilled or ImagePullBackOff; empty where there is none."""
     message: str
+    job_uid: str = ""
+    """UID of its PredictionJob, by the label of a pipeline's Pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,8 @@ def job_record(item: JsonObject) -> JobRecord:
         finalizers=tuple(str(one) for one in _list(metadata, "finalizers")),
         train_request=_request(annotations.get(names.TRAIN_REQUESTED_AT)),
         forecast_request=_request(annotations.get(names.FORECAST_REQUESTED_AT)),
+        rollback_request=_request(annotations.get(names.ROLLBACK_REQUESTED_AT)),
+        rollback=_rollback(annotations),
         document=_compact(document),
         status=_compact(item.get("status") or {}),
         phase=_text(_object(item, "status"), "phase"),
@@ -143,7 +153,7 @@ def run_record(item: JsonObject) -> RunRecord:
     digest = annotations.get(names.RUN_DIGEST, "")
     observed = ObservedRun(
         name=_text(metadata, "name"),
-        cadence=_one_of(labels.get(names.CADENCE_LABEL), get_args(CadenceName), "Train"),
+        cadence=_one_of(labels.get(names.CADENCE_LABEL), get_args(RunKind), "Train"),
         trigger=_one_of(annotations.get(names.TRIGGER), get_args(Trigger), "Spec"),
         state=state,
         attempt=_attempt(annotations.get(names.ATTEMPT, "")),
@@ -160,19 +170,29 @@ def run_record(item: JsonObject) -> RunRecord:
     return RunRecord(key=_key(metadata), uid=_text(metadata, "uid"), owner=_owner(metadata), run=observed)
 
 
-def pod_record(item: JsonObject) -> PodRecord:
-    """Return what is kept of a Pod."""
+def pod_record(item: JsonObject, *, elsewhere: str | None = None) -> PodRecord:
+    """Return what is kept of a Pod.
+
+    Args:
+        item: The Pod.
+        elsewhere: Namespace whose Pods may be of jobs in another one, by their label; None where there is none.
+    """
     metadata, status = _object(item, "metadata"), _object(item, "status")
+    labels, key = _texts(metadata, "labels"), _key(metadata)
+    if key.namespace == elsewhere:
+        key = key._replace(namespace=labels.get(names.JOB_NAMESPACE_LABEL, elsewhere))
     reason, message = _reason(status), _text(status, "message")
     disrupted = _conditions(status).get("DisruptionTarget")
     if disrupted and not reason:
         reason, message = _reason(disrupted), _text(disrupted, "message")
     outcome = b""
-    for container in _list(status, "containerStatuses"):
-        state = _object(_as_object(container), "state")
+    containers = [_as_object(one) for one in _list(status, "containerStatuses")]
+    first = [_as_object(one) for one in _list(status, "initContainerStatuses")]
+    for container in (*first, *sorted(containers, key=lambda one: _text(one, "name") in _BESIDE_A_STEP)):
+        state = _object(container, "state")
         ended, waiting = _object(state, "terminated"), _object(state, "waiting")
         if ended:
-            outcome = _text(ended, "message").encode()
+            outcome = outcome or _text(ended, "message").encode()
             code = _number(ended, "exitCode")
             if code and not reason:
                 reason = _reason(ended) or "Error"
@@ -184,15 +204,16 @@ def pod_record(item: JsonObject) -> PodRecord:
         if unscheduled:
             reason, message = _reason(unscheduled), _text(unscheduled, "message")
     return PodRecord(
-        key=_key(metadata),
+        key=key,
         uid=_text(metadata, "uid"),
         owner=_owner(metadata),
         name=_text(metadata, "name"),
-        run=_texts(metadata, "labels").get(names.RUN_LABEL, ""),
+        run=labels.get(names.RUN_LABEL, ""),
         created_at=moment(_text(metadata, "creationTimestamp")),
         outcome=outcome,
         reason=reason,
         message=message,
+        job_uid=labels.get(names.JOB_UID_LABEL, ""),
     )
 
 
@@ -275,6 +296,15 @@ def _reason(content: JsonObject) -> str:
 
 def _request(value: str | None) -> str | None:
     return value[:_LONGEST_REQUEST] if value else None
+
+
+def _rollback(annotations: dict[str, str]) -> Rollback:
+    """Return what annotations, which anybody may have written, say of a rollback, as words of a line each."""
+    reason, by, to, serving = (
+        sentence(annotations.get(name, ""), _LONGEST_WORDS)
+        for name in (names.ROLLBACK_REASON, names.ROLLBACK_BY, names.ROLLBACK_TO, names.ROLLBACK_FROM)
+    )
+    return Rollback(reason, by, to or None, serving or None)
 
 
 def _attempt(text: str) -> int:

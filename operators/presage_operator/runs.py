@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from presage.spec.outcome import RunOutcome
-from presage.spec.status import CadenceName, Champion, RunSummary, ScorecardSummary
+from presage.spec.status import Champion, RunKind, RunSummary, ScorecardSummary
 from presage_operator.observed import ObservedJob, ObservedRun
 
 RUNS_AT_MOST = 100
@@ -14,16 +14,20 @@ CANCELLED_AT_MOST = 10
 """How many cancelled runs that are gone are told of: nothing rests on them."""
 CHAMPIONS_AT_MOST = 20
 MESSAGE_BYTES = 300
-"""Longest message of a run, and longest reason of a champion: all together, they must fit the object."""
+"""Longest message of a run, reason of a champion and words of it: all together, they must fit the object."""
+NAME_BYTES = 64
+"""Longest name of who rolled back."""
 OUTCOME_WAIT = timedelta(seconds=30)
 """How long a Job that ended well may be seen before its Pod: they come by watches of their own."""
+KINDS: tuple[RunKind, ...] = ("Rollback", "Train", "Forecast")
+"""What runs are for, the most urgent first."""
 FINISHED = frozenset({"Succeeded", "Failed", "Cancelled"})
 OUTCOME_LOST = "OutcomeLost"
 DELETED = "Deleted"
 FINAL_EXIT_CODE = "PodFailurePolicy"
 """Reason of a Job that ended with an exit code that no repeat mends."""
-JOB_REASONS = frozenset({"", "BackoffLimitExceeded", FINAL_EXIT_CODE, "DeadlineExceeded"})
-"""What a Job says of its failure; its Pods say more, as long as they are there."""
+JOB_REASONS = frozenset({"", "BackoffLimitExceeded", FINAL_EXIT_CODE, "DeadlineExceeded", "PipelineFailed"})
+"""What a Job or a pipeline run says of its failure; its Pods say more, as long as they are there."""
 
 
 def history(job: ObservedJob, runs: Iterable[ObservedRun], now: datetime) -> tuple[RunSummary, ...]:
@@ -60,7 +64,7 @@ def kept(known: tuple[RunSummary, ...], there: frozenset[str]) -> tuple[RunSumma
     known = tuple(one for one in known if one.name not in dropped)
     needed = {
         one.name
-        for cadence in ("Train", "Forecast")
+        for cadence in KINDS
         for one in (newest(known, cadence), newest_success(known, cadence))
         if one is not None
     }
@@ -69,12 +73,12 @@ def kept(known: tuple[RunSummary, ...], there: frozenset[str]) -> tuple[RunSumma
     return tuple(one for one in known if one.name in names)
 
 
-def newest(summaries: Iterable[RunSummary], cadence: CadenceName) -> RunSummary | None:
+def newest(summaries: Iterable[RunSummary], cadence: RunKind) -> RunSummary | None:
     """Return the newest run of a cadence that was not cancelled."""
     return next((one for one in summaries if one.cadence == cadence and one.state != "Cancelled"), None)
 
 
-def newest_success(summaries: Iterable[RunSummary], cadence: CadenceName | None = None) -> RunSummary | None:
+def newest_success(summaries: Iterable[RunSummary], cadence: RunKind | None = None) -> RunSummary | None:
     """Return the run that ended well last, of one cadence or of both; the summaries come the newest first."""
     ended = [one for one in summaries if one.state == "Succeeded" and cadence in {None, one.cadence}]
     return max(ended, key=lambda one: _seconds(one.completion_time), default=None)
@@ -86,14 +90,14 @@ def settles(summaries: Iterable[RunSummary], run_digest: str) -> bool:
     return last is not None and last.run_digest == run_digest
 
 
-def active(runs: Iterable[ObservedRun], cadence: CadenceName | None = None) -> tuple[ObservedRun, ...]:
+def active(runs: Iterable[ObservedRun], cadence: RunKind | None = None) -> tuple[ObservedRun, ...]:
     """Return the runs that are under way, of one cadence or of both, the oldest first."""
     found = (run for run in runs if run.completed_at is None and not run.deleting and cadence in {None, run.cadence})
     return tuple(sorted(found, key=lambda run: (run.created_at, run.name)))
 
 
 def newest_outcome(
-    summaries: Iterable[RunSummary], runs: Iterable[ObservedRun], cadence: CadenceName | None = None
+    summaries: Iterable[RunSummary], runs: Iterable[ObservedRun], cadence: RunKind | None = None
 ) -> RunOutcome | None:
     """Return what the run told that ended well last; None where that cannot be read any more.
 
@@ -118,8 +122,12 @@ def champions(job: ObservedJob, outcome: RunOutcome | None) -> tuple[Champion, .
     now = outcome.champion
     if before and (before[0].run, before[0].model) == (now.run, now.model):
         return before
-    reason = sentence(now.reason, MESSAGE_BYTES) or "Unknown"
-    return (now.model_copy(update={"reason": reason}), *before)[:CHAMPIONS_AT_MOST]
+    words = {
+        "reason": sentence(now.reason, MESSAGE_BYTES) or "Unknown",
+        "message": now.message and sentence(now.message, MESSAGE_BYTES),
+        "by": now.by and sentence(now.by, NAME_BYTES),
+    }
+    return (now.model_copy(update=words), *before)[:CHAMPIONS_AT_MOST]
 
 
 def scorecard(job: ObservedJob, outcome: RunOutcome | None) -> ScorecardSummary | None:

@@ -50,8 +50,17 @@ class KubeflowSettings(SpecModel):
 
     endpoint: str = "http://ml-pipeline.kubeflow.svc:8888"
     """Address of its API."""
+    token_file: Path | None = None
+    """File with a token to show it, read anew for each request, as a multi-user Kubeflow wants one; default: none."""
+    namespace: Label | None = None
+    """Where a single-user Kubeflow runs all Pods, which must be said; a multi-user one runs them where the job is."""
+    service_account_name: Name | None = None
+    """Service account of the steps there; default: Kubeflow's own choice, which has the rights that its steps need."""
+    security_context: bool = True
+    """Whether steps are told the image's user, as restricted namespaces want it; a server that does not know the field
+    refuses them."""
     package: Path | None = None
-    """Compiled pipeline to run; without one the Kubeflow back end lacks what it runs."""
+    """Compiled pipeline to run; default: the one that comes with Presage."""
     cancel_seconds: Annotated[int, Field(ge=1)] = 300
     """How long the deletion of a job waits for the API to cancel its runs."""
 
@@ -60,13 +69,13 @@ class Pipelines(SpecModel):
     """What runs a job's steps."""
 
     backend: Literal["auto", "job", "kubeflow"] = "auto"
-    """`auto` is Kubeflow where the cluster has it and a compiled pipeline is given, else a Kubernetes Job."""
+    """`auto` is Kubeflow where the cluster has it, else a Kubernetes Job."""
     kubeflow: KubeflowSettings = KubeflowSettings()
     """Where Kubeflow Pipelines is."""
     retries: Annotated[int, Field(ge=0, le=100)] = 3
     """How often a Job starts another Pod after one that failed and may succeed later."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
-    """Seconds after which a run is stopped; default: never."""
+    """Seconds after which a run is stopped, in Kubeflow each step of it; default: never."""
 
 
 class ServerResources(SpecModel):

@@ -57,7 +57,7 @@ def discovered(plane: ControlPlane) -> Capabilities:
 @pytest.fixture(scope="module")
 def services(api: client.ApiClient, plane: ControlPlane) -> Iterator[client.CustomObjectsApi]:
     """A server with InferenceServices, and a restricted namespace for them."""
-    assert choose_backends(Settings(), discovered(plane), kserve_types=True).serving == "deployment"
+    assert choose_backends(Settings(), discovered(plane), kserve_types=True, pipeline=False).serving == "deployment"
     definitions = client.ApiextensionsV1Api(api)
     definitions.create_custom_resource_definition(DEFINITION)
     for event in watch.Watch().stream(definitions.list_custom_resource_definition, timeout_seconds=30):

@@ -158,8 +158,36 @@ What went wrong
     OOMKilled: the run's container used more than its memory limit of 4Gi
 
 Champions
-  model  since, UTC        reason              run in the lake
-  ridge  2026-01-02 03:02  BetterThanBaseline  20260102T030000Z-0123abcd
+  ridge  2026-01-02 03:02 to now, UTC
+    BetterThanBaseline
+    run 20260102T030000Z-0123abcd  scorecard 0123456789ab
+"""
+BACK = {
+    "model": "ridge",
+    "run": "20260101T030000Z-89abcdef",
+    "since": "2026-01-02T06:00:00Z",
+    "reason": "RolledBack",
+    "digest": DIGEST,
+    "promoted": True,
+    "message": "the intervals are too narrow since Monday, and the desk does not trust them",
+    "by": "ana@desk",
+}
+EARLIER = BACK | {"since": "2026-01-01T03:02:05Z", "reason": "NotBetterThanBaseline", "promoted": False}
+SHOWN_CHAMPIONS = """\
+Champions
+  ridge (promoted)  2026-01-02 06:00 to now, UTC
+    RolledBack by ana@desk: the intervals are too narrow since Monday, and the
+    desk does not trust them
+    run 20260101T030000Z-89abcdef  scorecard 0123456789ab
+
+  ridge  2026-01-02 03:02 to 2026-01-02 06:00, UTC
+    BetterThanBaseline
+    rolled back
+    run 20260102T030000Z-0123abcd  scorecard 0123456789ab
+
+  ridge (baseline)  2026-01-01 03:02 to 2026-01-02 03:02, UTC
+    NotBetterThanBaseline: no candidate beats it
+    run 20260101T030000Z-89abcdef  scorecard 0123456789ab
 """
 SHOWN_JOBS = f"""\
 name        ready  phase    model  skill  coverage  reason
@@ -210,7 +238,7 @@ def quickstart(api: client.ApiClient, jobs: client.CustomObjectsApi) -> Iterator
 def operator_double(jobs: client.CustomObjectsApi) -> Callable[..., str]:
     """Obey the next request for a run, with a run that ends as it is told to; returns the request."""
 
-    def obey(cadence: str, state: str, **ended: str) -> str:
+    def obey(cadence: str, state: str, champions: list[dict] = STATUS["champions"], **ended: str) -> str:
         annotation = f"presage.dev/{cadence.lower()}-requested-at"
         stream = watch.Watch()
         for event in stream.stream(jobs.list_namespaced_custom_object, *WHERE, timeout_seconds=30):
@@ -224,6 +252,7 @@ def operator_double(jobs: client.CustomObjectsApi) -> Callable[..., str]:
         run = {"name": "quickstart-aaaaaaaa", "cadence": cadence, "trigger": "Request"}
         for change in ({"state": "Running"}, {"state": state, **times, **ended}):
             status = {"handledRequests": {cadence.lower(): request}, "runs": [{**run, **change}, *STATUS["runs"]]}
+            status["champions"] = champions
             jobs.patch_namespaced_custom_object_status(*WHERE, "quickstart", {"status": status})
         return request
 
@@ -279,6 +308,85 @@ def test_history_shows_runs_and_champions_with_reasons(quickstart: dict, plugin:
     assert text(plugin("history", "quickstart").out) == SHOWN_HISTORY
     told = plugin("history", "quickstart", "-o", "json").json()
     assert [run["name"] for run in told["runs"]] == [run["name"] for run in STATUS["runs"]]
+
+
+def test_history_tells_of_rollbacks_and_of_champions_of_earlier_versions(
+    quickstart: dict, jobs: client.CustomObjectsApi, plugin: Plugin
+) -> None:
+    earlier = {name: part for name, part in EARLIER.items() if name != "by"} | {"message": "no candidate beats it"}
+    champions = [BACK, *STATUS["champions"], earlier]
+    jobs.patch_namespaced_custom_object_status(*WHERE, "quickstart", {"status": {"champions": champions}})
+    shown = plugin("history", "quickstart").out
+    assert text(shown[shown.index("Champions") :]) == SHOWN_CHAMPIONS
+    told = plugin("history", "quickstart", "-o", "json").json()["champions"]
+    assert [one["message"] for one in told] == [BACK["message"], None, "no candidate beats it"]
+
+
+ROLLBACK = ("rollback", "quickstart", "--reason", "the intervals\n are too narrow")
+
+
+def test_rollback_annotates_the_job_with_what_is_to_go_and_who_says_so(
+    quickstart: dict, jobs: client.CustomObjectsApi, plugin: Plugin
+) -> None:
+    said = plugin(*ROLLBACK, "--to", "20260101T030000Z-89abcdef").out
+    assert said.startswith("plugin/quickstart: asked for a rollback of ridge (20260102T030000Z-0123abcd) at 2")
+    job = jobs.get_namespaced_custom_object(*WHERE, "quickstart")
+    first = job["metadata"]["annotations"]
+    assert first == {
+        "presage.dev/rollback-requested-at": said.split()[-1],
+        "presage.dev/rollback-reason": "the intervals are too narrow",
+        "presage.dev/rollback-to": "20260101T030000Z-89abcdef",
+        "presage.dev/rollback-from": "20260102T030000Z-0123abcd",
+        "presage.dev/rollback-by": "admin",
+    }
+    assert (job["metadata"]["generation"], job["spec"], job["status"]) == (1, quickstart["spec"], quickstart["status"])
+    plugin(*ROLLBACK)
+    second = jobs.get_namespaced_custom_object(*WHERE, "quickstart")["metadata"]["annotations"]
+    assert set(first) - set(second) == {"presage.dev/rollback-to"}
+    assert second["presage.dev/rollback-requested-at"] > first["presage.dev/rollback-requested-at"]
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "champions", "code", "said"),
+    [
+        ("Succeeded", {}, [BACK, *STATUS["champions"]], 0, "RolledBack by ana@desk: the intervals"),
+        (
+            "Failed",
+            {"reason": "JobError", "message": "there is nothing to roll back to."},
+            STATUS["champions"],
+            1,
+            "ended as Failed: JobError: there is nothing to roll back to.",
+        ),
+    ],
+    ids=["a rollback that succeeds", "a rollback that fails"],
+)
+def test_rollback_waits_for_its_end_and_shows_what_serves(
+    quickstart: dict,
+    jobs: client.CustomObjectsApi,
+    operator_double: Callable[..., str],
+    environment: dict[str, str],
+    state: str,
+    ended: dict[str, str],
+    champions: list[dict],
+    code: int,
+    said: str,
+) -> None:
+    jobs.patch_namespaced_custom_object_status(*WHERE, "quickstart", {"status": {"champions": [champions[0]]}})
+    command = [PLUGIN, *ROLLBACK, "--wait"]
+    with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as waiting:
+        operator_double("Rollback", state, champions=champions, **ended)
+        out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == code, err
+    assert said in out + err
+    assert "waiting for the rollback of ridge" in err
+
+
+def test_a_job_without_a_champion_has_nothing_to_roll_back(
+    quickstart: dict, jobs: client.CustomObjectsApi, plugin: Plugin
+) -> None:
+    jobs.patch_namespaced_custom_object_status(*WHERE, "quickstart", {"status": {"champions": []}})
+    assert "plugin/quickstart has no champion yet" in plugin(*ROLLBACK, code=1).err
+    assert "annotations" not in jobs.get_namespaced_custom_object(*WHERE, "quickstart")["metadata"]
 
 
 def test_run_annotates_the_job_and_nothing_else(
@@ -375,7 +483,11 @@ def test_a_report_that_nobody_serves_says_what_to_do(
     assert not list(tmp_path.glob("*.html"))
 
 
-@pytest.mark.parametrize("words", [("status",), ("run",), ("logs",), ("history",), ("report",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("run",), ("logs",), ("history",), ("rollback", "--reason", "bad"), ("report",)],
+    ids=" ".join,
+)
 def test_a_job_that_is_not_there_ends_with_1(quickstart: dict, plugin: Plugin, words: tuple[str, ...]) -> None:
     said = plugin(*words, "missing", code=1).err
     assert said == (
@@ -389,6 +501,8 @@ def test_a_job_that_is_not_there_ends_with_1(quickstart: dict, plugin: Plugin, w
         ("history",),
         ("status", "--watch"),
         ("run", "quickstart", "--cadence", "both"),
+        ("rollback", "quickstart"),
+        ("rollback", "quickstart", "--reason", " "),
         ("report", "quickstart", "--open", "--out", "a.html"),
         ("logs", "quickstart", "--server", "--run", "a"),
         ("status", ".."),

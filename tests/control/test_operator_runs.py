@@ -22,6 +22,7 @@ NO_MORE_PODS = {"pipelines": {"retries": 0}, "retryAfterSeconds": 1}
 @pytest.fixture
 def kubeflow() -> Iterator[KubeflowDouble]:
     with kubeflow_double() as running:
+        running.multi_user = True
         yield running
 
 

@@ -20,6 +20,7 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 from servers.web import listening
 
@@ -51,6 +52,9 @@ class KubeflowDouble:
         answers: Statuses to answer the next requests with instead, such as 503.
         held: While set, requests wait for it.
         page_size: Most entries of a page, whatever is asked for.
+        multi_user: Whether each namespace has experiments and runs of its own.
+        token: What a request must show; empty where it need not.
+        first: State of a new run.
     """
 
     url: str = ""
@@ -60,6 +64,9 @@ class KubeflowDouble:
     answers: list[int] = field(default_factory=list)
     held: threading.Event | None = None
     page_size: int = 100
+    multi_user: bool = False
+    token: str = ""
+    first: str = "PENDING"
     ticks: int = 0
 
     def goes_on(self, run_id: str, state: str, message: str = "") -> None:
@@ -71,6 +78,14 @@ class KubeflowDouble:
         if message:
             run["error"] = {"code": 2, "message": message}
 
+    def step_goes_on(self, run_id: str, name: str, state: str, *, turn: int = 0, message: str = "") -> None:
+        """Bring a step of a run, in its turn of a fan-out, to another state; a server mostly has no message for it."""
+        details = self.runs[run_id].setdefault("run_details", {"task_details": []})
+        steps = {step["task_id"]: step for step in details["task_details"]}
+        step = {"run_id": run_id, "task_id": f"{name}-{turn}", "display_name": name, "state": state}
+        steps[step["task_id"]] = step | ({"error": {"code": 2, "message": message}} if message else {})
+        details["task_details"] = list(steps.values())
+
     def answer(self, method: str, target: str, body: Json) -> Json:
         """Return the answer to a request; raises RefusalError."""
         path, query = (
@@ -79,11 +94,11 @@ class KubeflowDouble:
         )
         match method, unquote(path).removeprefix("/apis/v2beta1/").split("/"):
             case "GET", ["healthz"]:
-                return {"multi_user": False, "pipeline_store": "database"}
+                return {"multi_user": self.multi_user, "pipeline_store": "database"}
             case "GET", ["experiments"]:
                 return self._page("experiments", self.experiments, query)
             case "POST", ["experiments"]:
-                return self._keep(self.experiments, "experiment_id", body)
+                return self._create_experiment(body)
             case "GET", ["experiments", name]:
                 return self._found(self.experiments, name)
             case "GET", ["runs"]:
@@ -105,6 +120,11 @@ class KubeflowDouble:
         if self.answers and (status := self.answers.pop(0)) != 200:
             raise RefusalError(status, 14, "told to fail")
 
+    def refuse_strangers(self, authorization: str | None) -> None:
+        """Raise RefusalError where a request does not show the token."""
+        if self.token and authorization != f"Bearer {self.token}":
+            raise RefusalError(401, 16, "Unauthenticated: the token is missing or wrong")
+
     def _terminate(self, run_id: str) -> Json:
         run = self._found(self.runs, run_id)
         if run["state"] in _ENDED:
@@ -124,9 +144,24 @@ class KubeflowDouble:
         given = (body.get("runtime_config") or {}).get("parameters") or {}
         if wrong := set(given) ^ inputs:
             raise RefusalError(400, 3, f"parameters do not fit the pipeline: {sorted(wrong)}")
-        if "experiment_id" in body:
-            self._found(self.experiments, body["experiment_id"])
-        return self._keep(self.runs, "run_id", body | {"state": "PENDING", "finished_at": _EPOCH})
+        if self.multi_user and "experiment_id" not in body:
+            raise RefusalError(400, 3, "Experiment id can not be empty in multi-user mode")
+        where = self._found(self.experiments, body["experiment_id"]) if "experiment_id" in body else {}
+        begun = {"state": self.first, "finished_at": _EPOCH, "namespace": where.get("namespace", "")}
+        return self._keep(self.runs, "run_id", body | begun)
+
+    def _create_experiment(self, body: Json) -> Json:
+        # A single-user server takes no notice of a namespace.
+        made = body | {"namespace": self._namespace(str(body.get("namespace", "")))}
+        for held in self.experiments.values():
+            if (held["display_name"], held["namespace"]) == (made["display_name"], made["namespace"]):
+                raise RefusalError(409, 6, f"The name {made['display_name']} already exists")
+        return self._keep(self.experiments, "experiment_id", made)
+
+    def _namespace(self, given: str) -> str:
+        if self.multi_user and not given:
+            raise RefusalError(400, 3, "an empty namespace in multi-user mode")
+        return given if self.multi_user else ""
 
     def _keep(self, held: dict[str, Json], key: str, body: Json) -> Json:
         name = str(uuid.uuid4())
@@ -134,7 +169,12 @@ class KubeflowDouble:
         return held[name]
 
     def _page(self, noun: str, held: dict[str, Json], query: dict[str, str]) -> Json:
-        entries = [entry for entry in held.values() if _passes(entry, query.get("filter", ""))]
+        namespace = self._namespace(query.get("namespace", ""))
+        entries = [
+            entry
+            for entry in held.values()
+            if entry.get("namespace", "") == namespace and _passes(entry, query.get("filter", ""))
+        ]
         if query.get("sort_by", "created_at").split()[0] not in {"created_at", "display_name"}:
             raise RefusalError(400, 3, f"Invalid sorting field: {query['sort_by']}")
         entries.sort(key=lambda entry: entry["created_at"])
@@ -163,7 +203,10 @@ def _inputs(spec: object) -> set[str]:
     pipeline = pipeline_spec_pb2.PipelineSpec()
     try:
         json_format.ParseDict(content.get("pipeline_spec", content), pipeline)
-        json_format.ParseDict(content.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
+        platform = json_format.ParseDict(content.get("platform_spec", {}), pipeline_spec_pb2.PlatformSpec())
+        for config in platform.platforms["kubernetes"].deployment_spec.executors.values():
+            around = kubernetes_executor_config_pb2.KubernetesExecutorConfig()
+            json_format.ParseDict(json_format.MessageToDict(config), around)
     except json_format.ParseError as error:
         raise RefusalError(400, 3, f"unknown template format: {error}") from error
     if not pipeline.pipeline_info.name:
@@ -188,9 +231,9 @@ def _passes(entry: Json, text: str) -> bool:
 
 
 @contextmanager
-def kubeflow_double() -> Iterator[KubeflowDouble]:
-    """Start a double on a free loopback port; stop it afterwards."""
-    double = KubeflowDouble()
+def kubeflow_double(host: str = "127.0.0.1", *, multi_user: bool = False) -> Iterator[KubeflowDouble]:
+    """Start a double on a free port, of the loopback address unless a test says otherwise; stop it afterwards."""
+    double = KubeflowDouble(multi_user=multi_user)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -207,6 +250,7 @@ def kubeflow_double() -> Iterator[KubeflowDouble]:
                 double.requests.append(f"{self.command} {urlsplit(self.path).path}")
                 try:
                     double.fail_if_told()
+                    double.refuse_strangers(self.headers.get("Authorization"))
                     status, answer = 200, double.answer(self.command, self.path, json.loads(content or b"{}"))
                 except RefusalError as refusal:
                     status, answer = refusal.status, refusal.body
@@ -219,7 +263,7 @@ def kubeflow_double() -> Iterator[KubeflowDouble]:
 
         do_GET = do_POST = do_DELETE = _serve  # noqa: N815  # the library's names
 
-    with listening(Handler) as double.url:
+    with listening(Handler, host) as double.url:
         try:
             yield double
         finally:

@@ -1,6 +1,9 @@
-"""Which back ends run and serve jobs: by configuration and by what the cluster has."""
+"""Which back ends run and serve jobs: by configuration, by what the cluster has and by what is installed."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -19,17 +22,15 @@ BUCKET = {"s3": {"uri": "s3://presage"}}
     ("configured", "found", "expected"),
     [
         ({}, PLAIN, ("job", "deployment")),
-        ({}, BOTH, ("job", "kserve")),
-        ({"pipelines": {"kubeflow": PACKAGE}}, BOTH, ("kubeflow", "kserve")),
+        ({}, BOTH, ("kubeflow", "kserve")),
         ({"pipelines": {"kubeflow": PACKAGE}}, PLAIN, ("job", "deployment")),
         ({"pipelines": {"backend": "job"}, "serving": {"backend": "deployment"}}, BOTH, ("job", "deployment")),
         ({"pipelines": {"backend": "kubeflow", "kubeflow": PACKAGE}}, PLAIN, ("kubeflow", "deployment")),
-        ({"lake": BUCKET}, BOTH, ("job", "kserve")),
+        ({"lake": BUCKET}, BOTH, ("kubeflow", "kserve")),
         ({"lake": BUCKET}, PLAIN, ("job", "deployment")),
     ],
     ids=[
         "a plain cluster gets the plain ones",
-        "without a compiled pipeline kubeflow is left alone",
         "a cluster with both uses both",
         "a compiled pipeline alone makes no kubeflow",
         "the configuration is stronger than the cluster",
@@ -39,7 +40,7 @@ BUCKET = {"s3": {"uri": "s3://presage"}}
     ],
 )
 def test_the_back_ends_are(configured: dict[str, object], found: Capabilities, expected: tuple[str, str]) -> None:
-    chosen = choose_backends(Settings.model_validate(configured), found, kserve_types=True)
+    chosen = choose_backends(Settings.model_validate(configured), found, kserve_types=True, pipeline=True)
     assert (chosen.pipelines, chosen.serving) == expected
 
 
@@ -67,11 +68,23 @@ def test_the_back_ends_are(configured: dict[str, object], found: Capabilities, e
 def test_what_a_chosen_back_end_lacks_is_said_with_a_remedy(
     configured: dict[str, object], found: Capabilities, kserve_types: bool, reason: str, remedy: str
 ) -> None:
-    chosen = choose_backends(Settings.model_validate(configured), found, kserve_types=kserve_types)
+    chosen = choose_backends(Settings.model_validate(configured), found, kserve_types=kserve_types, pipeline=False)
     (fault,) = [each for each in (chosen.pipelines, chosen.serving) if isinstance(each, Fault)]
     assert fault.reason == reason
     assert remedy in fault.message
 
 
 def test_without_kserve_s_types_auto_takes_a_deployment() -> None:
-    assert choose_backends(Settings(), BOTH, kserve_types=False).serving == "deployment"
+    assert choose_backends(Settings(), BOTH, kserve_types=False, pipeline=True).serving == "deployment"
+
+
+@pytest.mark.parametrize(("configured", "expected"), [({}, "job"), ({"pipelines": {"kubeflow": PACKAGE}}, "kubeflow")])
+def test_without_an_installed_pipeline_auto_needs_a_given_one(configured: dict[str, object], expected: str) -> None:
+    settings = Settings.model_validate(configured)
+    assert choose_backends(settings, BOTH, kserve_types=True, pipeline=False).pipelines == expected
+
+
+def test_the_pipeline_is_found_without_an_import_of_its_package() -> None:
+    code = "import sys; from presage_operator.capabilities import shipped_pipeline as s; s(); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"presage_pipelines", "kfp"} & set(ran.stdout.split()) == set()

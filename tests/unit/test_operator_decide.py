@@ -281,6 +281,20 @@ def test_replace_ends_the_run_under_way_first() -> None:
     assert len(world.under_way()) == 1
 
 
+def test_replace_ends_the_first_run_too_and_does_not_start_it_again() -> None:
+    world = World(case.observed(case.scheduled(train={**HOURLY, "concurrencyPolicy": "Replace"})))
+    world.settle()
+    world.now += 60 * MINUTE
+    world.settle()
+    world.vanish()
+    world.settle()
+    assert [(start.trigger, start.scheduled_time) for start in world.starts] == [
+        ("Spec", None),
+        ("Schedule", NOW + 60 * MINUTE),
+    ]
+    assert len(world.under_way()) == 1
+
+
 def test_allow_starts_beside_the_run_under_way() -> None:
     world, _ = with_policy("Allow")
     world.settle()

@@ -14,7 +14,7 @@ from presage.spec.status import PredictionJobStatus
 from presage_operator.cache import Cache
 from presage_operator.names import Key
 from presage_operator.observe import JobReader, observe
-from presage_operator.observed import Observed, ObservedRun
+from presage_operator.observed import Observed, ObservedRun, Rollback
 from presage_operator.records import JobRecord, PodRecord, RunRecord, ServerRecord
 from presage_operator.settings import Settings
 
@@ -33,6 +33,8 @@ JOB = JobRecord(
     finalizers=(),
     train_request=None,
     forecast_request="now",
+    rollback_request=None,
+    rollback=Rollback(),
     document=json.dumps(
         {
             "apiVersion": "presage.dev/v1alpha1",

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from presage.spec.job import PredictionJob
-from presage.spec.status import CadenceName
+from presage.spec.status import RunKind
 from presage_operator.actions import StartRun
 from presage_operator.desired.job_file import NAME, PATH, job_file
 from presage_operator.desired.lake import bucket_credentials, bucket_environment, lake_mounts, lake_volumes, workdir
@@ -41,7 +41,7 @@ OUTCOME = "/dev/termination-log"
 
 # What presage.errors calls an error that no repeat mends, and a model that was not promoted.
 _FINAL_EXIT_CODES: list[JsonValue] = [2, 3, 4, 5, 6]
-_COMMANDS: dict[CadenceName, str] = {"Train": "run", "Forecast": "forecast"}
+_COMMANDS: dict[RunKind, str] = {"Train": "run", "Forecast": "forecast", "Rollback": "rollback"}
 # Tasks are processes of one thread each: more threads than that slow them and change sums.
 _THREADS = {
     "OMP_NUM_THREADS": "1",
@@ -93,6 +93,12 @@ def as_of_text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}"
 
 
+def run_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of what runs a job's steps; none of them is secret."""
+    bucket = settings.lake.s3
+    return {**base_environment(), **_THREADS, **(bucket_environment(bucket) if bucket is not None else {})}
+
+
 def _pod(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
     data: list[JsonValue] = [
         {"name": f"data-{number}", "persistentVolumeClaim": {"claimName": volume.claim_name, "readOnly": True}}
@@ -118,7 +124,6 @@ def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonO
         {"name": f"data-{number}", "mountPath": volume.mount_path, "readOnly": True}
         for number, volume in enumerate(settings.data_volumes)
     ]
-    variables = {**base_environment(), **_THREADS}
     bucket = settings.lake.s3
     container: JsonObject = {
         "name": CONTAINER,
@@ -131,6 +136,7 @@ def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonO
             *("--as-of", as_of_text(start.as_of)),
             *("--outcome", OUTCOME),
             *("-o", "json"),
+            *_rollback_words(start),
         ],
         "terminationMessagePath": OUTCOME,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -143,12 +149,19 @@ def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonO
             *data,
         ],
     }
-    if bucket is not None:
-        variables |= bucket_environment(bucket)
     if secrets := [*(bucket_credentials(bucket) if bucket else []), *_secrets(job)]:
         container["envFrom"] = secrets
-    container["env"] = environment(variables)
+    container["env"] = environment(run_environment(settings))
     return container
+
+
+def _rollback_words(start: StartRun) -> list[JsonValue]:
+    """Return what a rollback is told, as options; Kubernetes would put variables, secret ones too, in a $(NAME)."""
+    asked = start.rollback
+    if asked is None:
+        return []
+    options = {"--reason": asked.reason, "--by": asked.by, "--to": asked.to, "--from": asked.serving}
+    return [f"{name}={text}".replace("$", "$$") for name, text in options.items() if text]
 
 
 def _secrets(job: PredictionJob) -> list[JsonValue]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 import webbrowser
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,15 +15,15 @@ from presage import __version__
 from presage.cli.faults import faults_end_the_command
 from presage.cli.output import Output, console, emit, note
 from presage.errors import StopError
-from presage.report.console import printable
-from presage.spec.status import CadenceName, RunSummary
-from presage_operator.kubectl.cluster import Cluster, connect
+from presage.spec.status import RunKind
+from presage_operator.kubectl.cluster import connect
 from presage_operator.kubectl.job import JobHistory, JobState, PodState
+from presage_operator.kubectl.options import Context, Form, Kubeconfig, Name, Namespace, object_name
+from presage_operator.kubectl.requests import ANNOTATIONS, ended_well, new_request
+from presage_operator.kubectl.rollback import rollback
 from presage_operator.kubectl.tables import print_history, print_jobs, print_status
 from presage_operator.kubectl.words import took
-from presage_operator.names import FORECAST_REQUESTED_AT, RUN_LABEL, TRAIN_REQUESTED_AT
-
-_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+from presage_operator.names import RUN_LABEL
 
 app = typer.Typer(
     name="kubectl presage",
@@ -39,31 +37,6 @@ app = typer.Typer(
 )
 
 
-def _object_name(text: str | None) -> str | None:
-    """Return a name that an object may have; other text would lead a call to another place."""
-    if text is not None and not _OBJECT_NAME.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is no name that Kubernetes gives")
-    return text
-
-
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The PredictionJob.", show_default=False, callback=_object_name)
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(
-        "--namespace", "-n", help="Namespace; default: the context's.", show_default=False, callback=_object_name
-    ),
-]
-Context = Annotated[
-    str | None, typer.Option("--context", help="Context of the kubeconfig; default: the current.", show_default=False)
-]
-Kubeconfig = Annotated[
-    Path | None, typer.Option("--kubeconfig", help="File to use; default: KUBECONFIG, else ~/.kube/config.")
-]
-Form = Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")]
-
-
 class Cadence(StrEnum):
     """What is run."""
 
@@ -71,12 +44,9 @@ class Cadence(StrEnum):
     forecast = "forecast"
 
 
-_CADENCES: dict[Cadence, tuple[CadenceName, str]] = {
-    Cadence.train: ("Train", TRAIN_REQUESTED_AT),
-    Cadence.forecast: ("Forecast", FORECAST_REQUESTED_AT),
-}
+_KINDS: dict[Cadence, RunKind] = {Cadence.train: "Train", Cadence.forecast: "Forecast"}
 # Of a run, of a Deployment, of KServe; other containers are company that a mesh gives them.
-_CONTAINERS = ("run", "server", "kserve-container")
+_CONTAINERS = ("run", "main", "server", "kserve-container")
 
 
 @app.callback(invoke_without_command=True)
@@ -91,7 +61,7 @@ def status(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="The PredictionJob; default: all.", show_default=False, callback=_object_name
+            metavar="NAME", help="The PredictionJob; default: all.", show_default=False, callback=object_name
         ),
     ] = None,
     *,
@@ -137,21 +107,14 @@ def run(
     """Run a job now, whatever its schedule."""
     with faults_end_the_command("interrupted: the run that was asked for goes on"):
         cluster = connect(kubeconfig, context, namespace)
-        kind, annotation = _CADENCES[cadence]
+        kind, request = _KINDS[cadence], new_request()
         before = {one.name for one in cluster.job(name).status.runs}
-        request = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-        job = cluster.annotate(name, {annotation: request})
+        job = cluster.annotate(name, {ANNOTATIONS[kind]: request})
         if not wait:
             typer.echo(f"{job.namespace}/{job.name}: asked for {cadence} at {request}")
             return
         note(f"{job.namespace}/{job.name}: waiting for {cadence}, asked for at {request}")
-        ended = _ended(cluster, job, kind, request, before)
-        if ended.state != "Succeeded":
-            trouble = ": ".join(part for part in (ended.reason, ended.message) if part) or ended.state
-            raise StopError(
-                f"run {ended.name} ended as {ended.state}: {printable(trouble).rstrip('.')}.",
-                f"See its log: kubectl presage logs {name} -n {cluster.namespace} --run {ended.name}.",
-            )
+        ended = ended_well(cluster, job, kind, request, before)
         typer.echo(f"{ended.name}: {ended.state} after {took(ended.start_time, ended.completion_time)}")
 
 
@@ -161,7 +124,7 @@ def logs(
     *,
     run_name: Annotated[
         str | None,
-        typer.Option("--run", metavar="RUN", help="Run; default: the newest.", callback=_object_name),
+        typer.Option("--run", metavar="RUN", help="Run; default: the newest.", callback=object_name),
     ] = None,
     server: Annotated[bool, typer.Option("--server", help="Of the newest inference server instead.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it is written.")] = False,
@@ -207,6 +170,9 @@ def history(
             emit(found, output)
 
 
+app.command()(rollback)
+
+
 @app.command()
 def report(
     name: Name,
@@ -236,33 +202,6 @@ def _show(job: JobState, output: Output) -> None:
     else:
         emit(job, output)
     sys.stdout.flush()
-
-
-def _ended(cluster: Cluster, job: JobState, cadence: CadenceName, request: str, before: set[str]) -> RunSummary:
-    """Return the run that obeyed a request, once it has ended."""
-    annotation = next(annotation for kind, annotation in _CADENCES.values() if kind == cadence)
-    shown = ""
-    while True:
-        made = next(
-            (
-                one
-                for one in job.status.runs
-                if one.cadence == cadence and one.trigger == "Request" and one.name not in before
-            ),
-            None,
-        )
-        if made is not None and job.handled(cadence) == request:
-            if made.state not in {"Pending", "Running"}:
-                return made
-            if shown != made.state:
-                shown = made.state
-                note(f"{made.name}: {made.state}")
-        elif job.annotations.get(annotation) != request:
-            raise StopError(
-                f"another request to run {job.namespace}/{job.name} came before this one was obeyed.",
-                f"See what ran: kubectl presage history {job.name} -n {job.namespace}.",
-            )
-        job = cluster.wait_for_change(job)
 
 
 def _container(pod: PodState) -> str:

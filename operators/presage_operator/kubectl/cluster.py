@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from presage.errors import PresageError, RetryError, StopError
 from presage.spec.crd import GROUP, PLURAL, VERSION
-from presage_operator.kubectl.job import JobList, JobState, PodState, read_job, read_jobs, read_pods
+from presage_operator.kubectl.job import JobList, JobState, PodState, read_job, read_jobs, read_pods, read_user
 from presage_operator.names import JOB_LABEL, server_name
 
 _CONNECT_SECONDS = 10
@@ -54,8 +54,18 @@ class Cluster:
         )
         return read_jobs(self._read(self._jobs(), missing=missing))
 
-    def annotate(self, name: str, annotations: Mapping[str, str]) -> JobState:
-        """Set annotations of a job and return it."""
+    def user(self) -> str | None:
+        """Return the name under which the API server knows who asks; None where it does not say."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            with self._call("POST", path, body=body, content="application/json") as answer:
+                return read_user(answer.data)
+        except StopError:
+            return None  # who may not ask, or asks an old server, goes without a name
+
+    def annotate(self, name: str, annotations: Mapping[str, str | None]) -> JobState:
+        """Set annotations of a job, remove those that are None, and return it."""
         body = {"metadata": {"annotations": dict(annotations)}}
         with self._call("PATCH", self._jobs(name), body=body, missing=self._no_job(name)) as answer:
             return read_job(answer.data)
@@ -129,6 +139,7 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
+        content: str = "application/merge-patch+json",
         missing: PresageError | None = None,
         unavailable: PresageError | None = None,
         read_seconds: float | None = _READ_SECONDS,
@@ -136,7 +147,7 @@ class Cluster:
         """Give the answer of a call; `missing` is raised for a 404, `unavailable` for a 503."""
         headers = {"Accept": "*/*"}
         if body is not None:
-            headers["Content-Type"] = "application/merge-patch+json"
+            headers["Content-Type"] = content
         try:
             answer: _Answer = self._api.call_api(
                 path,

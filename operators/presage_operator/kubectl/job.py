@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from presage.spec.base import SpecModel
-from presage.spec.status import CadenceName, Champion, JobCondition, PredictionJobStatus, RunSummary
+from presage.spec.status import Champion, HandledRequests, JobCondition, PredictionJobStatus, RunKind, RunSummary
 
 _Place = Sequence[str | int]
 
@@ -35,12 +35,10 @@ class JobState(SpecModel):
         """Return the condition of a type; None where the status has none such."""
         return next((one for one in self.status.conditions if one.type == name), None)
 
-    def handled(self, cadence: CadenceName) -> str | None:
-        """Return the request that a run of a cadence was last made for."""
-        requests = self.status.handled_requests
-        if requests is None:
-            return None
-        return requests.train if cadence == "Train" else requests.forecast
+    def handled(self, kind: RunKind) -> str | None:
+        """Return the request that a run of a kind was last made for."""
+        requests = self.status.handled_requests or HandledRequests()
+        return {"Train": requests.train, "Forecast": requests.forecast, "Rollback": requests.rollback}[kind]
 
 
 class JobList(SpecModel):
@@ -125,6 +123,18 @@ class _Pods(_Read):
     items: tuple[_Pod, ...]
 
 
+class _UserInfo(_Read):
+    username: str = ""
+
+
+class _ReviewStatus(_Read):
+    user_info: _UserInfo
+
+
+class _Review(_Read):
+    status: _ReviewStatus
+
+
 def read_job(document: bytes) -> JobState:
     """Return the job of an API server's answer."""
     return _state(_Object.model_validate_json(document))
@@ -148,6 +158,14 @@ def read_pods(document: bytes) -> tuple[PodState, ...]:
         for pod in _Pods.model_validate_json(document).items
     )
     return tuple(sorted(pods, key=lambda pod: (pod.created_at, pod.name), reverse=True))
+
+
+def read_user(document: bytes) -> str | None:
+    """Return the name in an API server's SelfSubjectReview; None where it has none."""
+    try:
+        return _Review.model_validate_json(document).status.user_info.username or None
+    except ValidationError:
+        return None
 
 
 def read_status(content: JsonValue) -> PredictionJobStatus:

@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from presage.cli.champions import ChampionLine, print_champions
 from presage.report.console import INDENT, heading, paragraph, printable
-from presage.spec.status import NextRuns, RunSummary
+from presage.spec.status import Champion, NextRuns, RunSummary
 from presage_operator.kubectl.job import JobHistory, JobList, JobState
 from presage_operator.kubectl.words import UNDEFINED, moment, percent, took
 
@@ -84,8 +85,27 @@ def print_history(history: JobHistory, console: Console) -> None:
     heading("Champions", console)
     if not history.champions:
         paragraph("none yet", console)
-    served = [(one.model, moment(one.since), one.reason, one.run) for one in history.champions]
-    _table(("model", "since, UTC", "reason", "run in the lake"), served, console, folded={0, 2, 3})
+    print_champions(champion_lines(history.champions), console, indent=INDENT)
+
+
+def champion_lines(champions: Sequence[Champion]) -> list[ChampionLine]:
+    """Return what is printed of champions, which come the newest first."""
+    newer = (None, *champions)
+    return [
+        ChampionLine(
+            model=one.model,
+            promoted=one.promoted,
+            since=one.since,
+            until=after.since if after else None,
+            reason=one.reason,
+            message=one.message or "",
+            by=one.by or "",
+            run=one.run,
+            digest=one.digest,
+            ended="rolled back" if after is not None and after.reason == "RolledBack" else "",
+        )
+        for after, one in zip(newer, champions, strict=False)
+    ]
 
 
 def _word(job: JobState) -> tuple[str, str]:
