@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from cluster.binaries import BuildError, binaries
 from cluster.images import IMAGES, build_images
 from cluster.images import lacking_tools as lacking_for_images
+from cluster.installation import CHART, SYSTEM
 from cluster.node import lacking_tools as lacking_for_node
 from cluster.node import running_node
 from conftest import lacking
@@ -94,3 +96,27 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default", "--timeout=60s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with the chart installed in a namespace under restricted Pod Security."""
+    cluster.kubectl("create", "namespace", SYSTEM)
+    cluster.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
+    images = ("--set", "image.tag=test,steps.image.tag=test,server.image.tag=test")
+    cluster.helm("install", "presage", CHART, "--namespace", SYSTEM, *images, "--wait", "--timeout", "3m")
+    yield cluster
+    cluster.helm("uninstall", "presage", "--namespace", SYSTEM, "--wait", "--timeout", "2m")
+    cluster.kubectl("delete", "crd", "predictionjobs.presage.dev", "--ignore-not-found")
+    cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=120s")
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], None]:
+    """Print a command and what it said, past pytest's capture: the transcript is what this test is for."""
+
+    def printed(command: str, said: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n$ {command}\n{said.rstrip()}\n")
+
+    return printed

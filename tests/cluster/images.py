@@ -51,7 +51,7 @@ class Image:
 
 
 IMAGES = (
-    Image("docker.io/presage/steps:test", "components/Dockerfile", extras="train s3 http"),
+    Image("docker.io/presage/steps:test", "components/Dockerfile", extras="train s3 http pipelines"),
     Image("docker.io/presage/server:test", "serving/Dockerfile"),
     Image("docker.io/presage/operator:test", "operators/Dockerfile"),
 )

@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cluster.conftest import Cluster
+from cluster.installation import QUICKSTART, SYSTEM, plug_in, status, within
 from commands import presage
 
-ROOT = Path(__file__).parents[2]
-QUICKSTART = ROOT / "manifests" / "examples" / "quickstart.yaml"
-SYSTEM = "presage-system"
 OWN = "presage.dev/job"
 SERVING = "deployments,services,horizontalpodautoscalers,poddisruptionbudgets"
 CHILDREN = f"jobs,pods,replicasets,persistentvolumeclaims,{SERVING}"
-
-
-@pytest.fixture(scope="session")
-def installed(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with the chart installed in a namespace under restricted Pod Security."""
-    cluster.kubectl("create", "namespace", SYSTEM)
-    cluster.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-    images = ("--set", "image.tag=test,steps.image.tag=test,server.image.tag=test")
-    chart = str(ROOT / "charts" / "presage")
-    cluster.helm("install", "presage", chart, "--namespace", SYSTEM, *images, "--wait", "--timeout", "3m")
-    yield cluster
-    cluster.helm("uninstall", "presage", "--namespace", SYSTEM, "--wait", "--timeout", "2m")
-    cluster.kubectl("delete", "crd", "predictionjobs.presage.dev", "--ignore-not-found")
-    cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=120s")
-
-
-@pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], None]:
-    """Print a command and what it said, past pytest's capture: the transcript is what this test is for."""
-
-    def printed(command: str, said: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n$ {command}\n{said.rstrip()}\n")
-
-    return printed
-
-
-def within(seconds: float, condition: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.5)
-
-
-def status(cluster: Cluster, namespace: str, name: str) -> dict[str, object]:
-    held = json.loads(cluster.kubectl("get", "pj", name, "-n", namespace, "-o", "json"))
-    found: dict[str, object] = held.get("status", {})
-    return found
-
-
-def plug_in(cluster: Cluster, *words: str) -> str:
-    """Return what `kubectl presage` says; kubectl finds the plug-in beside this Python."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [str(cluster.programs / "kubectl"), "presage", *words]
-    environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 async def predictions(url: str) -> tuple[dict[str, object], dict[str, object]]:

@@ -56,12 +56,13 @@ def _gateway_binary() -> Path:
 
 
 @contextmanager
-def gateway(folder: Path, port: int | None = None) -> Iterator[Gateway]:
+def gateway(folder: Path, port: int | None = None, *, host: str = "127.0.0.1") -> Iterator[Gateway]:
     """Start the server over a folder, empty or with what it held before, and stop it afterwards.
 
     Args:
         folder: Where it keeps its bucket, what stands beside the objects, and its log.
-        port: Loopback port that it listens on; None for a free one.
+        port: Port that it listens on; None for a free one.
+        host: Address that it listens on.
 
     Raises:
         BuildError: The program cannot be had.
@@ -71,7 +72,7 @@ def gateway(folder: Path, port: int | None = None) -> Iterator[Gateway]:
     data, beside = folder / "data", folder / "beside"
     (data / BUCKET).mkdir(parents=True, exist_ok=True)
     beside.mkdir(exist_ok=True)
-    address = f"127.0.0.1:{port or free_port()}"
+    address = f"{host}:{port or free_port()}"
     running = Gateway(f"http://{address}", data / BUCKET)
     # Tags of objects are kept beside them, because not every disk has room for attributes.
     command = [str(binary), "--port", address, "--quiet", "posix", "--sidecar", str(beside), str(data)]

@@ -1,4 +1,4 @@
-"""HTTP servers inside of this process, each on a free loopback port."""
+"""HTTP servers inside of this process, each on a free port, of the loopback address unless a test says otherwise."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def listening(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") -> Iterator[str]:
     """Run a server until the block ends, and give its address; no request is logged."""
     quiet = type("Quiet", (handler,), {"log_message": lambda *_: None})
-    with _Server(("127.0.0.1", 0), quiet) as server:
+    with _Server((host, 0), quiet) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
