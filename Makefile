@@ -32,14 +32,16 @@ check: .venv/.test-ready ## Lint, types, and the arrows between packages.
 	@.venv/bin/lint-imports --no-logo
 
 .PHONY: generate
-generate: .venv/.test-ready ## Write the CRD, the JSON Schema and the reference page from the types.
+generate: .venv/.test-ready ## Write the CRD, the JSON Schema, the reference page, the chart and the pipeline.
 	@.venv/bin/python -m presage.spec.generate
+	@.venv/bin/presage compile --out pipelines/presage_pipelines/pipeline.yaml
 	@.venv/bin/python charts/generate.py
 
 .PHONY: verify
 verify: .venv/.test-ready ## Fail where a generated file is not what the types say.
 	@.venv/bin/python -m presage.spec.generate --check
 	@.venv/bin/python charts/generate.py --check
+	@.venv/bin/presage compile | diff - pipelines/presage_pipelines/pipeline.yaml
 
 .PHONY: gate
 gate: .venv/.test-ready ## Show the gate's two error rates by simulation (some minutes).

@@ -372,7 +372,7 @@ def test_to_look_at_a_run_takes_no_lock_and_no_forecaster(
 ) -> None:
     fill("seen", local, job)
     with held_lease(bucket("seen"), LOCK, job=KEY), look_in(uri("seen"), job) as place:
-        assert {Path(name).name for name in names(place.directory)} == {"manifest.json", "summary.json"}
+        assert {Path(name).name for name in names(place.directory)} == {"manifest.json", "summary.json", f"{KEY}.json"}
 
 
 def test_a_lock_that_nobody_renews_is_taken_over_and_its_first_holder_learns_it(bucket: Opener) -> None:

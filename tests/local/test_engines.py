@@ -20,7 +20,7 @@ from commands import EXAMPLES, presage, start
 from conftest import lacking
 from servers.ports import free_port, wait_until
 
-from presage.engine import ClusterEngine
+from presage.engine.cluster import ClusterEngine
 from presage.errors import EngineUnavailableError, JobError, WorkerLostError
 from presage.spec.load import parse_job
 from presage.spec.operations import Engine
@@ -28,7 +28,8 @@ from presage.spec.operations import Engine
 WAIT_SECONDS = 60
 ON_SPARK = """
 import sys
-from presage.engine import ClusterEngine, cluster
+from presage.engine import cluster
+from presage.engine.cluster import ClusterEngine
 from presage.errors import WorkerLostError
 
 cluster._WORKER_SECONDS = 2

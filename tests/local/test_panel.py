@@ -83,7 +83,7 @@ def test_every_series_that_goes_on_is_forecast(folder: Path, ran: Ended) -> None
     assert all(one["issued_at"] == "2018-02-08T05:00:00Z" for one in issued["panel"])
     assert all(len(one["steps"][0]["quantiles"]) == 9 for one in issued["panel"])
     bundle, files = read_bundle(directory / "bundle")
-    assert bundle.version == "v2"
+    assert bundle.version == "v3"
     assert [series.name for series in bundle.panel] == ["AAPL", "AMZN", "BHGE", "JWN", "WLTW"]
     if ran.json()["scorecard"]["champion"]["name"] == "mean_combination":
         assert "member/ridge/step_1.json" in files

@@ -81,8 +81,9 @@ def test_a_run_leaves_everything_that_it_promises(first: Ended, workdir: Path) -
 
 def test_a_rerun_has_the_same_digest_and_writes_no_new_table_version(first: Ended, workdir: Path) -> None:
     before = content(workdir / "lake" / "raw")
-    again = presage("run", QUICKSTART, "--workdir", workdir, "-o", "json")
+    again = presage("run", QUICKSTART, "--workdir", workdir, "--no-cache", "-o", "json")
     assert again.json()["digest"] == first.json()["digest"]
+    assert again.json()["run"] != first.json()["run"]
     assert content(workdir / "lake" / "raw") == before
 
 

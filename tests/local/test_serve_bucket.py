@@ -39,8 +39,8 @@ def run(tmp_path: Path) -> Path:
     """A run's directory: what a server needs, and what it does not."""
     directory = tmp_path / "run"
     manifest = Bundle(
-        job="house", namespace="default", spec_digest="sha256:0", model="naive", transform="Level", horizon=1, season=1,
-        frequency="1d", train_start=START, train_end=START, created_at=START,
+        version="v1", job="house", namespace="default", spec_digest="sha256:0", model="naive", transform="Level",
+        horizon=1, season=1, frequency="1d", train_start=START, train_end=START, created_at=START,
     )  # fmt: skip
     write_bundle(directory / "bundle", manifest, {"trees/state.json": b"{}"})
     (directory / "bundles").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from presage.errors import DataError
-from presage.models.bundle import Bundle, write_bundle
+from presage.models.bundle import MANIFEST, SIZE_AT_MOST, Bundle, FrameSchema, write_bundle
 from presage.spec.forecast import FORECAST, ForecastStep, ForecastSummary
 from presage.spec.models import ModelName
 from presage_serving.directory import BUNDLE, ModelDirectory
@@ -43,7 +44,8 @@ def issue(directory: Path, summary: ForecastSummary) -> None:
 
 def fit(directory: Path, model: ModelName = "naive") -> None:
     manifest = Bundle(
-        job="house", namespace="default", spec_digest="sha256:0", model=model, transform="Level", horizon=2, season=1,
+        job="house", namespace="default", spec_digest="sha256:0", lock_digest="sha256:1", seed=0, model=model,
+        frame=FrameSchema(target="house.price", series=("price",)), transform="Level", horizon=2, season=1,
         frequency="1d", train_start=START, train_end=START, created_at=START,
     )  # fmt: skip
     write_bundle(directory / BUNDLE, manifest, {"state.json": b"{}"})
@@ -231,3 +233,63 @@ def test_a_forecast_with_a_fault_cannot_be_served(spoil: Callable[[dict], None],
 def test_fields_that_a_later_version_adds_do_no_harm() -> None:
     content = json.loads(forecast().model_dump_json()) | {"drift": 0.1}
     assert parse_forecast(json.dumps(content).encode()) == parse_forecast(forecast().model_dump_json().encode())
+
+
+def change_manifest(directory: Path, old: bytes, new: bytes) -> None:
+    path = directory / BUNDLE / MANIFEST
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def grow(directory: Path) -> None:
+    with (directory / BUNDLE / "state.json").open("r+b") as file:
+        file.truncate(SIZE_AT_MOST + 1)
+
+
+def lead_elsewhere(directory: Path) -> None:
+    state = directory / BUNDLE / "state.json"
+    state.rename(directory / "elsewhere.json")
+    state.symlink_to(directory / "elsewhere.json")
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a wrong digest": (lambda d: change_manifest(d, b'"sha256": "', b'"sha256": "0'), "sha256"),
+    "cut off": (lambda d: (d / BUNDLE / "state.json").write_bytes(b"{"), "is not what its manifest says"),
+    "a flipped bit": (lambda d: (d / BUNDLE / "state.json").write_bytes(b"{y"), "is not what its manifest says"),
+    "a flipped bit of the manifest": (lambda d: change_manifest(d, b'"season": 1', b'"season": 3'), "manifest_sha256"),
+    "oversized": (grow, "larger than"),
+    "a path outside": (lambda d: change_manifest(d, b'"state.json"', b'"../st.json"'), "manifest_sha256"),
+    "a link": (lead_elsewhere, "a link or a device"),
+    "another file": (lambda d: (d / BUNDLE / "model.pkl").write_bytes(b"x"), "which its manifest does not name"),
+    "a newer version": (lambda d: change_manifest(d, b'"version": "v3"', b'"version": "v4"'), "has version 'v4'"),
+}
+every_spoilt_bundle = pytest.mark.parametrize("kind", SPOILT)
+
+
+@every_spoilt_bundle
+def test_a_bundle_that_is_spoilt_while_it_serves_leaves_the_last_good_answers(
+    directory: ModelDirectory, kind: str
+) -> None:
+    directory.refresh()
+    good = directory.served
+    assert good is not None
+    SPOILT[kind][0](directory.path)
+    directory.refresh()
+    assert directory.served is good
+
+
+@every_spoilt_bundle
+def test_a_server_starts_from_no_spoilt_bundle_and_serves_once_it_is_good_again(
+    directory: ModelDirectory, metrics: Metrics, kind: str
+) -> None:
+    spoil, fault = SPOILT[kind]
+    spoil(directory.path)
+    directory.refresh()
+    assert directory.served is None
+    assert fault in directory.fault
+    assert refusals(metrics) == 1
+    shutil.rmtree(directory.path / BUNDLE)
+    fit(directory.path)
+    directory.refresh()
+    assert directory.served is not None

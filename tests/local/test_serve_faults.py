@@ -66,7 +66,7 @@ def link(bundle: Path) -> None:
 
 
 def make_newer(bundle: Path) -> None:
-    (bundle / MANIFEST).write_text(json.dumps(json.loads((bundle / MANIFEST).read_text()) | {"version": "v3"}))
+    (bundle / MANIFEST).write_text(json.dumps(json.loads((bundle / MANIFEST).read_text()) | {"version": "v4"}))
 
 
 def take_away(bundle: Path) -> None:
@@ -97,7 +97,7 @@ def give_another_model(bundle: Path) -> None:
         (lose, "which its manifest names"),
         (add, "holds more, which its manifest does not name"),
         (link, "holds more, which is a link or a device"),
-        (make_newer, "has version 'v3', and this Presage reads 'v1' and 'v2'"),
+        (make_newer, "has version 'v4', and this Presage reads 'v1', 'v2', 'v3'"),
         (take_away, "cannot be read: No such file or directory"),
         (take_away_the_forecast, "forecast.json cannot be read: No such file or directory"),
         (give_another_model, "forecast.json is of default.quickstart by naive, and the bundle beside it is"),

@@ -9,10 +9,27 @@ from pathlib import Path
 import pytest
 
 from presage.errors import LakeError
-from presage.lake.manifest import RunManifest, list_manifests, load_manifest, save_manifest
+from presage.lake.manifest import PinnedIncumbent, RunManifest, list_manifests, load_manifest, save_manifest
 from presage.lake.tables import TableVersion
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
+V1 = """{
+  "version": "v1",
+  "run": "20240601T120000Z-b9769ff3",
+  "job": "quickstart",
+  "namespace": "default",
+  "spec_digest": "sha256:a",
+  "procedure_digest": "sha256:b",
+  "tables": {
+    "sp500": {"table": "raw/default.quickstart/sp500", "version": 3, "rows": 5031, "digest": "sha256:1"},
+    "trials": {"table": "trials/default.quickstart", "version": 0, "rows": 9264, "digest": "sha256:2"}
+  },
+  "seed": 7,
+  "lock_digest": "sha256:c",
+  "created_at": "2024-06-01T12:00:00Z",
+  "scorecard_digest": "sha256:d"
+}
+"""
 RAW = TableVersion(table="raw/default.quickstart/sp500", version=3, rows=5031, digest="sha256:" + "1" * 64)
 
 
@@ -36,7 +53,7 @@ def test_a_manifest_is_read_back_as_it_was(tmp_path):
     path = save_manifest(tmp_path / "runs" / "one", written)
     assert path == tmp_path / "runs" / "one" / "manifest.json"
     assert load_manifest(path) == written
-    assert json.loads(path.read_text())["version"] == "v1"
+    assert json.loads(path.read_text())["version"] == "v2"
     assert [child.name for child in path.parent.iterdir()] == ["manifest.json"]
 
 
@@ -83,7 +100,7 @@ def changed(**fields) -> str:
         (manifest().model_dump_json()[:-20], "cannot be read"),
         (changed(extra=1), "cannot be read"),
         (changed(created_at="2024-06-01T12:00:00"), "cannot be read"),
-        (changed(version="v2", new_field=1), r"has the version 'v2', and this Presage reads v1\. Use the Presage that"),
+        (changed(version="v3", new_field=1), r"has the version 'v3', and this Presage reads v1 and v2\. Use the"),
     ],
     ids=["empty", "broken", "no object", "incomplete", "cut off", "unknown field", "no offset", "newer"],
 )
@@ -100,3 +117,22 @@ def test_a_manifest_that_cannot_be_read_says_why(tmp_path, text, complaint):
 def test_a_missing_manifest_says_so(tmp_path: Path):
     with pytest.raises(LakeError, match="No such file"):
         load_manifest(tmp_path / "manifest.json")
+
+
+def test_a_manifest_of_the_first_version_is_read_without_what_came_later(tmp_path: Path):
+    path = tmp_path / "manifest.json"
+    path.write_text(V1)
+    found = load_manifest(path)
+    assert (found.version, found.run, found.seed) == ("v1", "20240601T120000Z-b9769ff3", 7)
+    assert (found.inputs, found.lock, found.cpu, found.tried, found.incumbent, found.replaced) == (
+        None, {}, None, None, None, (),
+    )  # fmt: skip
+    assert [version.table for version in found.pinned] == ["raw/default.quickstart/sp500", "trials/default.quickstart"]
+
+
+def test_what_a_verdict_counted_and_compared_with_is_pinned_too(tmp_path: Path):
+    tried, before = (RAW.model_copy(update={"table": "trials/default.quickstart", "version": n}) for n in (4, 2))
+    incumbent = PinnedIncumbent(run="earlier", procedure="sha256:b", model="ridge", trials=before)
+    written = manifest(inputs="e", lock={"numpy": "2.2"}, cpu="arm64", tried=tried, incumbent=incumbent)
+    assert load_manifest(save_manifest(tmp_path, written)) == written
+    assert written.pinned == (RAW, tried, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,19 @@ def test_every_data_set_can_be_read_with_and_without_naming_its_time(name, rows,
     assert (read_back.duplicates, read_back.dropped) == (0, 0)
 
 
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_is_read_as_its_package_reads_it(name):
+    frequency = Frequency(1, "mo") if name == "arch/core-cpi" else DAY
+    (given,) = adapter(declare("dataset", dataset={"name": name})).read(
+        declare("dataset", dataset={"name": name}), asked(CWD, frequency)
+    )
+    package, folder = name.replace("-", "_").split("/")
+    loaded = import_module(f"{package}.data.{folder}").load()
+    assert given.data["Date"].to_list() == [day.date() for day in loaded.index]
+    for column in loaded.columns:
+        assert given.data[column].to_numpy().tobytes() == loaded[column].to_numpy().tobytes()
+
+
 def test_an_unknown_data_set_is_refused_with_the_nearest_name():
     with pytest.raises(DataError) as raised:
         read_rows(declare("dataset", dataset={"name": "arch/spx500"}), asked(CWD))
@@ -151,6 +165,6 @@ def test_an_unknown_data_set_is_refused_with_the_nearest_name():
 
 
 def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "arch.data.sp500", None)
+    monkeypatch.setitem(sys.modules, "arch", None)
     with pytest.raises(MissingExtraError, match=r"source 'btc'.*package arch.*presage\[train\]"):
         read_rows(declare("dataset"), asked(CWD))

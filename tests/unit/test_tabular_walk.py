@@ -319,7 +319,7 @@ def test_a_bundle_predicts_open_rows_as_the_fit_that_wrote_it(spec: PredictionJo
     inputs = inputs_of(spec, kinds_of(seen.table))
     walked = walk(seen, inputs, spec, engine=HERE)
     final = fit_final(walked, inputs, spec, entrants(spec)[1])
-    write_model(tmp_path / "bundle", job_of(spec), final, walked.probabilities, now=NOW)
+    write_model(tmp_path / "bundle", job_of(spec), final, walked.probabilities, lock_digest="sha256:0", now=NOW)
     model = read_model(tmp_path / "bundle")
     target = spec.target.column
     waiting = observations(data.with_columns(pl.when(pl.int_range(pl.len()) < 300).then(target).alias(target)), spec)
@@ -348,6 +348,7 @@ def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
         job_of(spec),
         fit_final(walked, inputs, spec, entrants(spec)[0]),
         walked.probabilities,
+        lock_digest="sha256:0",
         now=NOW,
     )
     design = tmp_path / "bundle" / "design.json"
