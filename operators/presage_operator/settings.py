@@ -139,6 +139,16 @@ class LakeSettings(SpecModel):
         return self
 
 
+class TrackingSettings(SpecModel):
+    """The MLflow server that runs are told to."""
+
+    uri: Annotated[str, Field(pattern=r"^https?://[^@]+$", examples=["http://mlflow.mlflow:5000"])] | None = None
+    """Its address, without credentials; default: no run is told."""
+    secret_name: Name | None = None
+    """Secret in each job's namespace with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
+    MLFLOW_TRACKING_TOKEN."""
+
+
 class DataVolume(SpecModel):
     """A claim with data that every run may read; a namespace without such a claim cannot run jobs that need it."""
 
@@ -202,6 +212,10 @@ class Settings(SpecModel):
     """Where lakes are."""
     data_volumes: tuple[DataVolume, ...] = ()
     """Claims with data that runs may read."""
+    tracking: TrackingSettings = TrackingSettings()
+    """The MLflow server that runs are told to."""
+    pushgateway: Annotated[str, Field(pattern=r"^https?://[^@]+$")] | None = None
+    """Address of a Pushgateway for the metrics of runs in Kubernetes Jobs; default: they are not pushed."""
     allowed: AllowedSources = AllowedSources()
     """Which places a job may read from and write to."""
     service_account_name: Name = "default"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from presage.spec.digest import procedure_digest, run_digest, spec_digest
 from presage.spec.job import PredictionJob
@@ -179,6 +180,21 @@ def test_a_lake_in_a_bucket_needs_no_volume_and_takes_its_keys_from_a_secret() -
     assert container["envFrom"] == [{"secretRef": {"name": "lake"}}]
     assert {"name": "AWS_ENDPOINT_URL_S3", "value": "http://minio.minio.svc:9000"} in container["env"]
     assert lake_claim(JOB, uid=UID, settings=BUCKET) is None
+
+
+def test_runs_tell_the_mlflow_server_and_the_pushgateway_of_the_settings_and_no_other() -> None:
+    told = {"tracking": {"uri": "http://mlflow:5000", "secretName": "mlflow-user"}, "pushgateway": "http://push:9091"}
+    (container,) = pod(made(settings=Settings.model_validate(told)))["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert variables["PRESAGE_TRACKING"] == "http://mlflow:5000"
+    assert variables["PRESAGE_PUSHGATEWAY"] == "http://push:9091"
+    assert container["envFrom"] == [{"secretRef": {"name": "mlflow-user"}}]
+    (container,) = pod(made())["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert variables["PRESAGE_TRACKING"] == "off"
+    assert "PRESAGE_PUSHGATEWAY" not in variables
+    with pytest.raises(ValidationError, match="pattern"):
+        Settings.model_validate({"tracking": {"uri": "http://user:secret@mlflow:5000"}})
 
 
 def test_a_run_is_given_the_secrets_that_its_job_names_and_no_other() -> None:

@@ -130,6 +130,15 @@ def test_each_pod_has_the_lake_the_data_and_the_secrets_of_its_job(compiled: Jso
     assert (security.run_as_user, security.run_as_group, security.run_as_non_root) == (65532, 65532, True)
 
 
+def test_the_user_of_mlflow_is_one_that_need_not_be_there(compiled: JsonObject) -> None:
+    told = {"uri": "http://mlflow:5000", "secretName": "mlflow-user"}
+    container, around = one_step(compiled, chosen=settings(tracking=told))
+    assert {one.name: one.value for one in container.env}["PRESAGE_TRACKING"] == "http://mlflow:5000"
+    (user,) = around.secret_as_env
+    assert (user.secret_name, user.optional) == ("mlflow-user", True)
+    assert {key.env_var for key in user.key_to_env} >= {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+
+
 def test_a_server_that_knows_no_security_context_is_told_none(compiled: JsonObject) -> None:
     _, around = one_step(compiled, chosen=settings(pipelines={"kubeflow": {"securityContext": False}}))
     assert not around.HasField("security_context")

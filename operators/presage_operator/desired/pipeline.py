@@ -38,6 +38,10 @@ SECRETS_VARIABLE = "PRESAGE_SECRETS_DIR"
 _CREDENTIALS: list[JsonValue] = [
     {"secretKey": name, "envVar": name} for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 ]
+_TRACKING_USER: list[JsonValue] = [
+    {"secretKey": name, "envVar": name}
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+]
 _VOLUME_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # Kubernetes puts variables, secret ones too, in a $(NAME) of a container's arguments, and Argo its own in a {{name}}.
 _READ_BY_OTHERS = re.compile(r"\$(?=\()|\{(?=\{)")
@@ -186,8 +190,13 @@ def _around(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObje
     if mounts:
         content["pvcMount"] = [{"constant": name, "mountPath": path} for name, path in mounts]
     bucket = settings.lake.s3
+    users: list[JsonValue] = []
     if bucket is not None and bucket.secret_name is not None:
-        content["secretAsEnv"] = [{"secretName": bucket.secret_name, "keyToEnv": _CREDENTIALS}]
+        users.append({"secretName": bucket.secret_name, "keyToEnv": _CREDENTIALS})
+    if settings.tracking.secret_name is not None:
+        users.append({"secretName": settings.tracking.secret_name, "keyToEnv": _TRACKING_USER, "optional": True})
+    if users:
+        content["secretAsEnv"] = users
     if settings.pipelines.active_deadline_seconds is not None:
         content["activeDeadlineSeconds"] = str(settings.pipelines.active_deadline_seconds)
     return content

@@ -95,8 +95,15 @@ def as_of_text(moment: datetime) -> str:
 
 def run_environment(settings: Settings) -> dict[str, str]:
     """Return the variables of what runs a job's steps; none of them is secret."""
-    bucket = settings.lake.s3
-    return {**base_environment(), **_THREADS, **(bucket_environment(bucket) if bucket is not None else {})}
+    bucket, gateway = settings.lake.s3, settings.pushgateway
+    return {
+        **base_environment(),
+        **_THREADS,
+        **(bucket_environment(bucket) if bucket is not None else {}),
+        # Without a server, a run would tell a file of its own beside each lake.
+        "PRESAGE_TRACKING": settings.tracking.uri or "off",
+        **({"PRESAGE_PUSHGATEWAY": gateway} if gateway is not None else {}),
+    }
 
 
 def _pod(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
@@ -149,10 +156,16 @@ def _container(job: PredictionJob, start: StartRun, settings: Settings) -> JsonO
             *data,
         ],
     }
-    if secrets := [*(bucket_credentials(bucket) if bucket else []), *_secrets(job)]:
+    if secrets := [*(bucket_credentials(bucket) if bucket else []), *_tracking(settings), *_secrets(job)]:
         container["envFrom"] = secrets
     container["env"] = environment(run_environment(settings))
     return container
+
+
+def _tracking(settings: Settings) -> list[JsonValue]:
+    """Return what gives the run the user of the MLflow server."""
+    name = settings.tracking.secret_name
+    return [] if name is None else [{"secretRef": {"name": name}}]
 
 
 def _rollback_words(start: StartRun) -> list[JsonValue]:
