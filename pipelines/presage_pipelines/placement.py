@@ -9,9 +9,10 @@ from kfp import kubernetes
 from kfp.dsl.pipeline_task import PipelineTask
 
 from presage import __version__
-from presage.errors import NotSupportedError
+from presage.errors import JobError, NotSupportedError
 from presage.sources.secrets import SECRETS_DIRECTORY
 from presage.spec.job import PredictionJob
+from presage.tracking.place import OFF, parse_place
 from presage_pipelines.ended import OUTCOME
 
 DEFAULT_IMAGE = f"presage/steps:{__version__}"
@@ -50,6 +51,10 @@ class Placement:
         lake_claim: PersistentVolumeClaim with the lake, mounted at /var/lib/presage; None where it is in a bucket.
         tracking: Address of the MLflow that is told of each run; None to tell none.
         job: The one job of the pipeline, whose resources and secrets the tasks get; None for a pipeline of any job.
+
+    Raises:
+        JobError: The address of MLflow is none, or holds credentials, which would stand in the compiled pipeline.
+        NotSupportedError: MLflow is to be reached in a way that it is not.
     """
 
     image: str = DEFAULT_IMAGE
@@ -57,6 +62,17 @@ class Placement:
     lake_claim: str | None = None
     tracking: str | None = None
     job: PredictionJob | None = None
+
+    def __post_init__(self) -> None:
+        if self.tracking is None or self.tracking.strip().lower() == OFF:
+            return
+        place = parse_place(self.tracking.strip())
+        if place.username is not None or place.password is not None:
+            raise JobError(
+                f"--tracking: the address of {place} holds credentials, and the compiled pipeline would show them.",
+                "Leave them out, and give the step `promote` the variables MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD from a Secret.",
+            )
 
     def __call__(self, task: PipelineTask, step: str) -> None:
         """Say of a task where it runs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -75,7 +76,7 @@ class Runs:
     Raises:
         JobError: The endpoint is no address, or the namespace is missing.
         KubeflowUnavailableError: By every method: there is no answer, or one of 429 or 5xx.
-        KubeflowRefusedError: By every method: the API refuses the request.
+        KubeflowRefusedError: By every method: the API refuses the request, or what answers is not that API.
     """
 
     endpoint: str
@@ -97,14 +98,32 @@ class Runs:
         with self._asked():
             # The client asks this too, for half a minute where there is no answer.
             health = HealthzServiceApi(ApiClient(self._configuration())).healthz_service_get_healthz(
-                _request_timeout=_ANSWER_SECONDS
+                _request_timeout=_ANSWER_SECONDS, _preload_content=False
             )
-            if health.multi_user and self.namespace is None:
+            if self._is_shared(health.data) and self.namespace is None:
                 raise JobError(
                     f"Kubeflow Pipelines at {self.endpoint} is shared by many users.", "Give yours as --namespace."
                 )
             # Under this name the client takes what its own settings say.
             self._client = kfp.Client(self.endpoint, namespace=self.namespace or "kubeflow", existing_token=self.token)
+
+    def _is_shared(self, answer: bytes) -> bool:
+        """Return whether many users share it; the client takes any text, such as a page to log in, for an answer."""
+        try:
+            health = json.loads(answer)
+        except ValueError:
+            health = None
+        # A server leaves out what has no value.
+        shared = health.get("multi_user", False) if isinstance(health, dict) else None
+        if not isinstance(shared, bool):
+            raise self._stranger()
+        return shared
+
+    def _stranger(self) -> KubeflowRefusedError:
+        return KubeflowRefusedError(
+            f"what answers at {self.endpoint} is not the API of Kubeflow Pipelines.",
+            f"Give the address of the API, and where one must log in, a token in {TOKEN}.",
+        )
 
     def _configuration(self) -> Configuration:
         configuration = Configuration(host=self.endpoint.rstrip("/"))
@@ -128,14 +147,14 @@ class Runs:
             path.write_text(package, encoding="utf-8")
             found = self._client.create_experiment(experiment, namespace=self.namespace)
             made = self._client.run_pipeline(
-                found.experiment_id, name, str(path), params=dict(parameters), service_account=service_account
+                self._id(found.experiment_id), name, str(path), params=dict(parameters), service_account=service_account
             )
-            return str(made.run_id)
+            return self._id(made.run_id)
 
     def follow(self, run_id: str, *, timeout: float | None, told: Callable[[str], None]) -> RunEnded:
         """Wait for a run's end, and tell of each step when its state changes.
 
-        An API that does not answer for a minute or less is waited for.
+        An API that does not answer for a minute or less, or not with the run, is waited for.
 
         Args:
             run_id: The run.
@@ -169,7 +188,19 @@ class Runs:
 
     def _run(self, run_id: str) -> Any:  # noqa: ANN401  # the library is not typed
         with self._asked():
-            return self._client.runs.run_service_get_run(run_id, _request_timeout=_ANSWER_SECONDS)
+            run = self._client.runs.run_service_get_run(run_id, _request_timeout=_ANSWER_SECONDS)
+        if not run.run_id:
+            raise KubeflowUnavailableError(
+                f"what answers at {self.endpoint} tells nothing of run {run_id}.",
+                f"It goes on: look at it in Kubeflow. Where one must log in, give a token in {TOKEN}.",
+            )
+        return run
+
+    def _id(self, found: str | None) -> str:
+        """Return the id of what was made or found; raises KubeflowRefusedError where the answer has none."""
+        if not found:
+            raise self._stranger()
+        return found
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

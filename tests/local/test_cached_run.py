@@ -16,12 +16,13 @@ import yaml
 from commands import ENVIRONMENT, EXAMPLES, content, presage
 
 from presage.lake.manifest import list_manifests
+from presage.lake.tables import Lake
 from presage.spec.job import PredictionJob
 from presage.spec.load import load_job
 from presage.steps.promote import read_champions
 from presage.steps.records import DoneRun
 from presage.steps.run import run_job
-from presage.steps.workdir import WorkDirectory
+from presage.steps.workdir import WorkDirectory, issued_table
 
 MODULES = """
 import sys
@@ -128,6 +129,29 @@ def test_sinks_are_written_and_a_forecast_that_is_gone_is_made_again(
     assert forecast.read_bytes() == held
     assert all(pl.read_parquet(path).height for path in (file.parent / "sink").rglob("*.parquet"))
     assert (file.parent / "sink").is_dir()
+
+
+def test_a_forecast_that_a_killed_run_kept_from_the_lake_is_kept_by_the_next(job: PredictionJob, copied: Path) -> None:
+    lake = Lake((copied / "lake").as_uri())
+    table = issued_table(job)
+    issued = lake.current(table)
+    assert issued is not None
+    before = lake.read(issued)
+    shutil.rmtree(copied / "lake" / table)
+    assert again(job, copied).report is None
+    kept = lake.current(table)
+    assert kept is not None
+    assert lake.read(kept).equals(before)
+
+
+def test_a_run_of_the_same_moment_takes_no_other_s_place(job: PredictionJob, copied: Path) -> None:
+    (first,) = list_manifests(copied / "runs")
+    held = content(WorkDirectory(copied).run(job, first.run))
+    anew = again(job, copied, NOW, cache=False)
+    assert anew.summary.run == f"{first.run}-2"
+    assert anew.summary.digest == first.scorecard_digest
+    assert content(WorkDirectory(copied).run(job, first.run)) == held
+    assert again(job, copied, NOW, cache=False).summary.run == f"{first.run}-3"
 
 
 def cut(path: Path) -> None:

@@ -196,6 +196,16 @@ def test_a_rollback_can_be_rolled_back_and_one_to_what_serves_changes_nothing(de
         assert champion.read_bytes() == before
 
 
+def test_a_rollback_trains_nothing_where_the_job_file_states_another_procedure(desk: Desk) -> None:
+    second, _ = desk.history()
+    desk.file.write_text(JOB.replace("windows: [5, 22]", "windows: [5, 10]"))
+    held = {path.name for path in WorkDirectory(desk.work).runs(desk.job).iterdir()}
+    done = presage("rollback", desk.file, "--workdir", desk.work, *REASON, "--to", second["run"])
+    assert "nothing was changed" in done.err
+    assert "states another procedure" in done.err
+    assert {path.name for path in WorkDirectory(desk.work).runs(desk.job).iterdir()} == held
+
+
 def test_a_rollback_does_not_wait_for_a_source_that_is_away(desk: Desk, tmp_path: Path) -> None:
     _, first = desk.history()
     (desk.folder / "sp500.csv").unlink()
@@ -291,7 +301,8 @@ def test_in_a_bucket_history_and_rollback_are_as_on_a_disk(desk: Desk, reached: 
             desk.work, place.directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "_locks")
         )
     assert presage("history", desk.file, "--workdir", uri, "-o", "json").json()["champions"] == desk.history()
-    _, first = desk.history()
+    second, first = desk.history()
+    assert f"unchanged since run {second['run']}" in presage("run", desk.file, "--workdir", uri).err
     champion = reached.folder / "history" / "champions" / f"{KEY}.json"
     done = presage("rollback", desk.file, "--workdir", uri, *REASON, "-o", "json").json()
     assert (done["changed"], done["champion"]["run"], done["fault"]) == (True, first["run"], "")

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import yaml
 from commands import EXAMPLES, presage
+from feature_bars import NEW_YORK, table
 from leak_case import NOW, bar_job, history, ingested, leaks, look, noisy, write, write_bars
 from source_case import SEEDS
 
@@ -140,6 +141,26 @@ def test_revisions_that_carry_the_first_time_of_publication_are_caught(tmp_path:
     # The same row twice is no revision.
     write(tmp_path / "other.csv", pd.concat([days[["vix"]], days[["vix"]].iloc[::9]]).rename(columns={"vix": "x"}))
     assert look(job, tmp_path).clean
+
+
+def prices(target: str, **spec: object) -> PredictionJob:
+    """A job over all prices of the S&P 500 that is given its newest close."""
+    source: dict = {"name": "index", "file": {"uri": "prices.csv"}, "time": "day", "timeZone": NEW_YORK}
+    source["availability"] = {"lag": "0s"}
+    features = [{"lag": {"columns": ["index.Close"], "steps": [1]}}]
+    return bar_job(target={"source": "index", "column": target}, sources=[source], features=features, **spec)
+
+
+def test_a_close_that_tells_the_next_open_is_no_leak(tmp_path: Path) -> None:
+    write(tmp_path / "prices.csv", table("sp500", "2014", "2018-11-30"))
+    assert look(prices("Open"), tmp_path).clean
+
+
+def test_revisions_of_what_a_volatility_is_made_of_are_caught(tmp_path: Path) -> None:
+    days = table("sp500", "2014", "2018-11-30")
+    revised = days.iloc[::9].assign(High=lambda one: one["High"] * 1.03)
+    write(tmp_path / "prices.csv", pd.concat([days, revised]).sort_index(kind="stable"))
+    assert leaks(look(prices("range_volatility"), tmp_path)) == {("index.High", REVISED)}
 
 
 def test_bars_that_wait_for_hours_that_came_late_are_no_leak(tmp_path: Path) -> None:

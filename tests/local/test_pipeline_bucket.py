@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import content
 from pipeline_case import run_pipeline
+from pipeline_steps import trained
 from row_job_case import NOW, make_job, run, trips
 from s3.gateway import BUCKET, Gateway
 
@@ -20,7 +24,7 @@ from presage_pipelines.steps.grade import grade
 from presage_pipelines.steps.ingest import ingest
 from presage_pipelines.steps.walk import select, train
 
-AS_OF = f"{NOW:%Y-%m-%dT%H:%M:%S}"
+AS_OF, LATER = (f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (NOW, NOW + timedelta(hours=1)))
 
 
 @pytest.fixture
@@ -43,6 +47,34 @@ def test_a_pipeline_finds_in_a_bucket_what_a_run_finds_on_a_disk(reached: Gatewa
     with work_in(workdir, given) as place:
         assert (place.directory / "runs" / "default.trips" / ran.outcome["run"] / "forecast.json").exists() is False
         assert Lake(str(place.directory / "lake")).current("predictions/default.trips") is not None
+
+
+@pytest.mark.parametrize("task", ["Regression", "Classification"])
+def test_a_run_that_is_found_done_in_a_bucket_leaves_its_report_and_its_bundle_again(
+    reached: Gateway, tmp_path: Path, task: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    workdir = f"s3://{BUCKET}/done-{task.lower()}"
+    trips().write_csv(tmp_path / "trips.csv")
+    job = job_text(make_job(task, source={"file": {"uri": str(tmp_path / "trips.csv")}}))
+    caplog.set_level(logging.INFO)
+    made = [trained(job, workdir, tmp_path / name, as_of) for name, as_of in (("first", AS_OF), ("again", LATER))]
+    assert caplog.messages.count("run finished") == 1
+    assert made[0] == made[1]
+    assert (made[0].ranking is not None) == (task == "Classification")
+    assert content(tmp_path / "first" / "model") == content(tmp_path / "again" / "model")
+    assert (tmp_path / "first" / "report").read_bytes() == (tmp_path / "again" / "report").read_bytes()
+    assert b"<html" in (tmp_path / "again" / "report").read_bytes()
+
+
+def test_an_mlflow_that_does_not_answer_does_not_end_the_step(
+    tmp_path: Path, job: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PRESAGE_TRACKING", "http://127.0.0.1:9")
+    made = trained(job, str(tmp_path / "work"), tmp_path / "made", AS_OF)
+    assert (tmp_path / "work" / "runs" / "default.trips" / made.run / "manifest.json").exists()
+    assert (tmp_path / "made" / "report").exists()
+    (warned,) = [record for record in caplog.records if record.message == "run not tracked"]
+    assert warned.levelno == logging.WARNING
 
 
 def test_steps_that_learn_read_beside_one_that_writes_and_two_that_write_do_not_work_at_once(

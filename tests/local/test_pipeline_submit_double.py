@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
 from commands import EXAMPLES, PRESAGE, Ended, presage
 from doubles.kubeflow import KubeflowDouble, kubeflow_double
+from servers.web import listening
 
 from presage.errors import JobError
 from presage.spec.digest import spec_digest
@@ -177,6 +179,57 @@ def test_what_is_no_address_is_refused_without_its_credentials(endpoint: str) ->
     with pytest.raises(JobError, match="is no address") as raised:
         Runs(endpoint)
     assert "secret" not in str(raised.value)
+
+
+class Page(BaseHTTPRequestHandler):
+    """A page to log in, whatever is asked for."""
+
+    body = b"<!doctype html><title>Log in</title>"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_GET  # noqa: N815  # the library's names
+
+
+@pytest.mark.parametrize("body", [Page.body, b"", b"[]", b'"ok"', b'{"multi_user": "no"}'])
+def test_a_page_that_is_not_the_api_is_refused(body: bytes) -> None:
+    with listening(type("Answer", (Page,), {"body": body})) as url:
+        with pytest.raises(KubeflowRefusedError, match=f"what answers at {url} is not the API") as raised:
+            Runs(url)
+        assert "PRESAGE_KUBEFLOW_TOKEN" in raised.value.remedy
+
+
+def test_the_command_refuses_a_page_to_log_in_and_does_not_wait() -> None:
+    with listening(Page) as url:
+        ended = presage("submit", QUICKSTART, "--endpoint", url, "--workdir", "s3://lake/w", code=2)
+    assert ended.err.startswith(f"error: what answers at {url} is not the API of Kubeflow Pipelines.")
+    assert ended.out == ""
+
+
+def test_an_answer_without_an_id_is_no_run(pipeline: str) -> None:
+    with listening(type("Answer", (Page,), {"body": b"{}"})) as url:
+        time = Time()
+        these = Runs(url, sleep=time.sleep, clock=lambda: time.now)
+        with pytest.raises(KubeflowRefusedError, match="is not the API"):
+            start(these, pipeline)
+        with pytest.raises(KubeflowUnavailableError, match="tells nothing of run 0a1b"):
+            follow(these, "0a1b")
+    assert time.now == 55
+
+
+@pytest.mark.parametrize("command", ["compile", "submit"])
+def test_a_password_of_mlflow_is_refused_before_it_is_written_anywhere(command: str, double: KubeflowDouble) -> None:
+    words = ("--endpoint", double.url, "--workdir", "s3://lake/w") if command == "submit" else ()
+    ended = presage(command, QUICKSTART, *words, "--tracking", "http://me:s3cret@mlflow:5000", code=2)
+    assert "error: --tracking: the address of http://mlflow:5000 holds credentials" in ended.err
+    assert "s3cret" not in ended.err + ended.out
+    assert not double.runs
 
 
 def submit(double: KubeflowDouble, *words: str, code: int = 0, **environment: str) -> Ended:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import ENVIRONMENT, presage
 from conftest import lacking
-from row_job_case import NOW, make_job, run, trips
+from row_job_case import DAYS, NOW, make_job, run, trips
 from servers.ports import free_port
 from servers.pushgateway import Pushgateway, pushgateway, pushgateway_program
 from servers.web import listening
@@ -120,6 +120,30 @@ def test_the_command_pushes_once_the_run_is_kept(clean, tmp_path):
     assert 'event="metrics pushed"' in found.err
     assert of(clean, "presage_run_promoted") == float(found.json()["scorecard"]["verdict"]["promoted"])
     assert (of(clean, "presage_run_duration_seconds") or 0) > 0
+
+
+def test_a_run_that_a_rollback_holds_back_is_not_announced_as_promoted(clean, tmp_path):
+    job, file = make_job(), job_file(tmp_path)
+    for days in (DAYS - 30, DAYS - 10):
+        trips(days=days).write_csv(tmp_path / "trips.csv")
+        done = run(job, tmp_path, workdir=tmp_path / "work")
+    assert done.summary.scorecard.verdict.promoted
+    moment = ("--as-of", f"{NOW:%Y-%m-%dT%H:%M:%S}")
+    words = ("run", file, "--workdir", tmp_path / "work", *moment, "--pushgateway", clean.url)
+    trips(days=DAYS - 10).write_csv(tmp_path / "trips.csv")
+    presage(*words, "--require-promotion")
+    assert of(clean, "presage_run_promoted") == 1
+    presage("rollback", file, "--workdir", tmp_path / "work", *moment, "--reason", "it was bad")
+    for more in ((), ("--no-cache",)):
+        ended = presage(*words, "--require-promotion", *more, code=3)
+        assert ended.out.startswith("HELD BACK  default/trips\n")
+        assert "PROMOTED" not in ended.out
+        assert "is promoted" not in ended.out
+        assert "of the same inputs was rolled back" in " ".join(ended.out.split())
+        assert of(clean, "presage_run_promoted") == 0
+        assert any(dict(labels).get("reason") == "RolledBack" for _, labels in clean.samples())
+    told = presage(*words, "-o", "json")
+    assert "of the same inputs was rolled back" in told.err
 
 
 def test_the_address_may_be_in_the_environment(clean, tmp_path):

@@ -152,7 +152,7 @@ def test_values_of_one_time_and_publication_contradict_each_other() -> None:
     found = check_contradictions("s", table, {TIME: "day"}, ["x"])
     assert (found.state, found.column, found.row) == ("fail", "s.x", 2)
     assert check_contradictions("s", table, {TIME: "day", "published": "told"}, ["x"]).state == "pass"
-    assert check_contradictions("s", table, {TIME: "day"}, ["absent"]).state == "pass"
+    assert check_contradictions("s", table, {TIME: "day"}, ["absent"]).state == "skipped"
 
 
 def test_cutoffs_are_spread_over_the_scored_part_and_the_same_each_time() -> None:

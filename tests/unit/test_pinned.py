@@ -18,6 +18,7 @@ from presage.lake.tables import Lake
 from presage.spec.job import PredictionJob
 from presage.spec.load import load_job
 from presage.steps.bars import JobBars, read_bars
+from presage.steps.lock import lock_digest
 from presage.steps.pinned import Pin, pin, pinned
 from presage.steps.rows import JobRows, read_rows
 
@@ -99,6 +100,14 @@ def test_a_walk_over_pinned_data_is_that_over_the_data_itself(tmp_path: Path) ->
 def test_a_text_that_is_no_pin_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="the data of an earlier step cannot be read"):
         again(QUICKSTART, tmp_path, text)
+
+
+def test_a_pin_of_other_software_is_refused(bars: tuple[Path, str, JobBars]) -> None:
+    folder, text, _ = bars
+    other = Pin.model_validate_json(text).model_copy(update={"lock": lock_digest({"numpy": "1.0.0"})})
+    with pytest.raises(LakeError, match="an earlier step ran on other software") as raised:
+        again(QUICKSTART, folder, other.model_dump_json())
+    assert raised.value.remedy == "Run the pipeline again."
 
 
 def test_a_lake_that_does_not_hold_what_is_pinned_is_refused(bars: tuple[Path, str, JobBars], tmp_path: Path) -> None:

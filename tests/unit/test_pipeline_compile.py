@@ -13,7 +13,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from presage import __version__
-from presage.errors import NotSupportedError
+from presage.errors import JobError, NotSupportedError
 from presage.spec.digest import spec_digest
 from presage.spec.job import PredictionJob
 from presage.spec.load import load_job, parse_job
@@ -191,6 +191,20 @@ def test_the_step_that_keeps_runs_is_told_where_mlflow_is() -> None:
         if {"name": "PRESAGE_TRACKING", "value": "http://mlflow:5000"} in executor["container"]["env"]
     }
     assert told == {"exec-promote"}
+
+
+@pytest.mark.parametrize("user", ["me:s3cret@", "me@", ":s3cret@"])
+def test_credentials_of_mlflow_are_refused_and_not_shown(user: str) -> None:
+    with pytest.raises(JobError, match="http://mlflow:5000 holds credentials") as raised:
+        Placement(tracking=f"http://{user}mlflow:5000")
+    assert "s3cret" not in f"{raised.value.what} {raised.value.remedy}"
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD from a Secret" in raised.value.remedy
+
+
+def test_what_is_no_address_of_mlflow_is_refused_before_a_step_meets_it() -> None:
+    with pytest.raises(JobError, match="is no address of MLflow"):
+        Placement(tracking="mlflow:5000")
+    assert Placement(tracking="off").tracking == "off"
 
 
 def test_a_lake_on_a_claim_is_mounted_in_every_step() -> None:

@@ -14,11 +14,15 @@ from row_job_case import make_job
 
 from presage.errors import DataError, JobError, NotSupportedError
 from presage.frame import TIMESTAMP
+from presage.lake.tables import Lake
 from presage.sinks.columns import identifier, require_keys_that_fit
 from presage.sinks.tables import native
 from presage.spec.job import PredictionJob
-from presage.steps.sink import require_sinks, sink_tables
+from presage.steps.promote import Champion, Champions, write_champions
+from presage.steps.records import keep_forecast
+from presage.steps.sink import issued_results, require_sinks, sink_tables
 from presage.steps.supported import require_supported
+from presage.steps.workdir import WorkDirectory
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -76,20 +80,39 @@ def test_an_infinite_number_is_refused():
         tables(job(sink(data="bars")), {"bars": {"sp500": rows(1, Close=[float("inf")])}})
 
 
-def test_of_the_same_forecast_the_newest_runs_is_kept():
-    issued = pl.DataFrame(
-        {
-            "series": ["sp500"] * 2,
-            "issued_at": [START] * 2,
-            "target_time": [START + timedelta(days=1)] * 2,
-            "mean": [2.0, 1.0],
-            "model": ["ridge"] * 2,
-            "run": ["20240102T000000Z-b", "20240101T000000Z-a"],
-        }
-    )
-    (table,) = tables(job(sink()), {"forecasts": {"sp500": issued}})
-    assert table.name == "sp500_daily_forecasts"
-    assert table.rows["mean"].to_list() == [2.0]
+def champion(run: str, inputs: str) -> Champion:
+    said = {"model": "ridge", "procedure": "p", "promoted": True, "reason": "Forced", "message": "m", "since": START}
+    return Champion.model_validate({"run": run, "inputs": inputs} | said)
+
+
+FIRST, SECOND = champion("20240101T000000Z-a", "a"), champion("20240102T000000Z-b", "b")
+
+
+@pytest.mark.parametrize("tabular", [False, True], ids=["forecasts", "predictions"])
+@pytest.mark.parametrize(
+    ("serves", "kept"),
+    [
+        (FIRST, 1.0),
+        (SECOND, 2.0),
+        (champion("20240103T000000Z-a", "a"), 1.0),
+        (champion("20240104T000000Z-c", "c"), 2.0),
+        (None, 2.0),
+    ],
+    ids=["brought back", "newest", "repeated", "another", "none"],
+)
+def test_of_the_same_forecast_that_of_what_serves_is_kept_else_the_newest_runs(tmp_path, tabular, serves, kept):
+    made = make_job(sinks=[sink()]) if tabular else job(sink())
+    work = WorkDirectory(tmp_path)
+    lake = Lake(work.lake.as_uri())
+    for mean, one in ((2.0, SECOND), (1.0, FIRST)):
+        issued = rows(1, issued_at=[START], mean=[mean])
+        issued = issued.with_columns(row=pl.lit("b-0")) if tabular else issued.rename({"time": "target_time"})
+        keep_forecast(lake, made, issued.drop("known_at"), one)
+    if serves is not None:
+        write_champions(work.champion(made), Champions(current=serves))
+    (table,) = tables(made, {"predictions" if tabular else "forecasts": issued_results(made, lake)})
+    assert table.name == ("trips_forecasts" if tabular else "sp500_daily_forecasts")
+    assert table.rows["mean"].to_list() == [kept]
 
 
 def test_bars_in_prophets_shape_have_the_targets_newest_value_without_a_zone():
@@ -151,13 +174,13 @@ def test_rows_are_told_apart_by_their_identity_and_predictions_also_by_model_and
     over_rows = make_job(sinks=[sink(data="raw"), sink(name="predicted")])
     require_supported(over_rows, Path())
     held = rows(2, row=["a-0", "b-0"], price=[1.0, None]).drop("series")
-    issued = rows(2, row=["b-0"] * 2, issued_at=[START] * 2, model=["ridge"] * 2, mean=[1.0, 2.0], run=["r2", "r1"])
+    issued = rows(2, row=["b-0"] * 2, issued_at=[START] * 2, model=["ridge"] * 2, mean=[2.0, 1.0], run=["r2", "r1"])
     given = {"rows": {"trips": held}, "predictions": {"trips": issued}}
     raw, predicted = (sink_tables(over_rows, one, given)[0] for one in over_rows.spec.sinks)
     assert (raw.name, raw.key, raw.grows_by) == ("trips_raw", ("row",), None)
     assert raw.rows["price"].to_list() == [1.0, None]
     assert (predicted.name, predicted.key) == ("trips_forecasts", ("row", "issued_at", "model"))
-    assert predicted.rows["mean"].to_list() == [1.0], "of the same prediction the newest run's is kept"
+    assert predicted.rows["mean"].to_list() == [1.0], "of the same prediction the last is kept"
 
 
 def test_two_sinks_of_one_table_are_refused():

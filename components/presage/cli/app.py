@@ -108,25 +108,27 @@ def run(
             )
             place.keep()
             tell(done.outcome)
-            pushed(done.summary, now)
+            pushed(done, now)
             track_finished(job, place, told)
     with faults_end_the_command():
         from presage.report.tabular_terminal import show_report, show_scorecard
         from presage.report.write import REPORT
 
-        if done.held_back is not None:
+        if done.held_back is not None and output is not Output.table:
             note(done.held_back)
         if done.report is None:
             note(f"unchanged since run {done.summary.run}: nothing was fitted; --no-cache makes it anew")
         if output is Output.table:
             if done.report is None:
-                show_scorecard(done.summary.scorecard, console(), name=f"{job.metadata.namespace}/{job.metadata.name}")
+                name = f"{job.metadata.namespace}/{job.metadata.name}"
+                show_scorecard(done.summary.scorecard, console(), name=name, held_back=done.held_back)
             else:
-                show_report(done.report, console())
+                show_report(done.report, console(), held_back=done.held_back)
             note(f"report: {place.called(done.directory / REPORT)}")
         else:
             emit(done.summary, output)
-        if require_promotion and not done.summary.scorecard.verdict.promoted:
+        serves = done.summary.scorecard.verdict.promoted and done.held_back is None
+        if require_promotion and not serves:
             raise typer.Exit(NOT_PROMOTED)
 
 

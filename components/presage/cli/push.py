@@ -12,7 +12,7 @@ import typer
 from presage.cli.output import note
 
 if TYPE_CHECKING:
-    from presage.steps.history import RunSummary
+    from presage.steps.records import DoneRun
 
 Pushgateway = Annotated[
     str | None,
@@ -25,7 +25,7 @@ Pushgateway = Annotated[
 ]
 
 
-def push(url: str | None) -> Callable[[RunSummary, datetime], None]:
+def push(url: str | None) -> Callable[[DoneRun, datetime], None]:
     """Start the clock of a run, and return what pushes its metrics once it is kept; a refusal is a remark on stderr.
 
     Args:
@@ -36,14 +36,15 @@ def push(url: str | None) -> Callable[[RunSummary, datetime], None]:
         MissingExtraError: The `metrics` extra is not installed.
     """
     if not url:
-        return lambda _summary, _made_at: None
+        return lambda _done, _made_at: None
     from presage.steps.push import push_run, require_pushgateway  # noqa: PLC0415  # heavy
 
     require_pushgateway(url)
     started = perf_counter()
 
-    def pushed(summary: RunSummary, made_at: datetime) -> None:
-        fault = push_run(url, summary, made_at=made_at, seconds=perf_counter() - started)
+    def pushed(done: DoneRun, made_at: datetime) -> None:
+        seconds, held_back = perf_counter() - started, done.held_back is not None
+        fault = push_run(url, done.summary, made_at=made_at, seconds=seconds, held_back=held_back)
         if fault:
             note(f"warning: {fault} The run is kept, and the next one pushes its own.")
 

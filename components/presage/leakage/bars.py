@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,14 @@ from presage.errors import DataError
 from presage.evaluation.folds import make_folds
 from presage.evaluation.season import default_season
 from presage.features.build import with_range_volatility
-from presage.features.definitions import BarFeature, Definition, PairFeature, define
+from presage.features.definitions import (
+    RANGE_VOLATILITY,
+    BarFeature,
+    Definition,
+    PairFeature,
+    define,
+    high_and_low,
+)
 from presage.frame import KNOWN_AT, SERIES, TIME, Frame, Panel, TimeArray, moment, value_columns
 from presage.leakage.columns import columns_read, newest_values
 from presage.leakage.finding import Finding, leak, passed
@@ -28,6 +36,7 @@ from presage.spec.job import PredictionJobSpec
 SCALE = "scale"
 NEWEST_ROWS = 4000
 """Origins of a series on which it is measured what a column explains."""
+_PRICES = frozenset({"open", "high", "low", "close", "adj close", "adj_close", "vwap"})
 _SEEN_BEFORE, _SEEN_AFTER = 400, 100
 """Bars of the target around a moment that the truncation check of a run looks at."""
 
@@ -77,8 +86,8 @@ def season_of(spec: PredictionJobSpec, bars: Mapping[str, Bars]) -> int:
 def check_columns(sample: Sample, season: int) -> tuple[Finding, ...]:
     """Tell which columns that features read tell the outcome of a series."""
     spec = sample.spec
-    own = (spec.target.source, spec.target.column)
-    columns = [one for one in columns_read(sample.definitions) if one != own]
+    target = (spec.target.source, spec.target.column)
+    columns = [one for one in columns_read(sample.definitions) if one != target and not _same_bar(one, target)]
     published = {source.name for source in spec.sources if source.availability.column is not None}
     dated = frozenset(f"{source}.{name}" for source, name in columns if source in published)
     probed = []
@@ -87,6 +96,11 @@ def check_columns(sample: Sample, season: int) -> tuple[Finding, ...]:
         if known is not None:
             probed.append(known)
     return check_shift(probed, season, dated=dated)
+
+
+def _same_bar(column: tuple[str, str], target: tuple[str, str]) -> bool:
+    """Return whether two columns are prices of the same bars: a close tells the next open, and honestly."""
+    return column[0] == target[0] and {column[1].lower(), target[1].lower()} <= _PRICES
 
 
 def _newest(bars: Mapping[str, Bars], target: str) -> dict[str, Bars]:
@@ -139,10 +153,12 @@ def check_scales(sample: Sample, rows: Mapping[str, pl.DataFrame]) -> tuple[Find
 
 
 def columns_of(sample: Sample, source: str) -> list[str]:
-    """Return the columns of a source that the job reads."""
+    """Return the columns of a source that the job reads, those that they are made of included."""
     target = (sample.spec.target.source, sample.spec.target.column)
-    named = dict.fromkeys((*columns_read(sample.definitions), target))
-    return [column for name, column in named if name == source]
+    named = [column for name, column in (*columns_read(sample.definitions), target) if name == source]
+    prices = high_and_low(sample.bars[source].rows.columns) or ()
+    made = {RANGE_VOLATILITY: (RANGE_VOLATILITY, *prices)}
+    return list(dict.fromkeys(chain.from_iterable(made.get(column, (column,)) for column in named)))
 
 
 def window(sample: Sample, frame: Frame, cutoff: np.datetime64) -> dict[str, Bars]:

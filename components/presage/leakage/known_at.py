@@ -8,7 +8,7 @@ import polars as pl
 
 from presage.bars.periods import periods_between
 from presage.frame import KNOWN_AT, SERIES, TIME, BoolArray, IntArray, TimeArray, moment
-from presage.leakage.finding import Finding, leak, passed
+from presage.leakage.finding import Finding, leak, passed, skipped
 from presage.spec.base import Frequency
 
 NAME = "known-at"
@@ -72,6 +72,8 @@ def check_contradictions(source: str, table: pl.DataFrame, keys: Mapping[str, st
     """
     name = f"revisions {source}"
     present = [column for column in columns if column in table.columns]
+    if not present:
+        return skipped(name, "none of the columns that the job reads is in its table")
     groups = table.with_row_index("place").group_by(list(keys.values()), maintain_order=True)
     told = groups.agg(
         pl.col("place").get(1, null_on_oob=True), *(pl.col(column).drop_nulls().n_unique() for column in present)

@@ -26,27 +26,35 @@ class Gauge:
     samples: tuple[Sample, ...]
 
 
-def run_gauges(scorecard: Scorecard, *, made_at: datetime, seconds: float) -> tuple[Gauge, ...]:
+def run_gauges(
+    scorecard: Scorecard, *, made_at: datetime, seconds: float, held_back: str | None = None
+) -> tuple[Gauge, ...]:
     """Return the gauges of a run; one whose value is not defined is left out.
 
     Args:
         scorecard: What the run found.
         made_at: When the job was run, UTC.
         seconds: How long that took.
+        held_back: Why the run does not serve though the gate let it through, as one word; None where it is not so.
     """
     verdict, test, evidence = scorecard.verdict, scorecard.test, scorecard.evidence
-    served = scorecard.contender(verdict.champion)
-    about = {"model": served.name, "task": scorecard.task, "metric": scorecard.metric, "reason": verdict.reason}
+    named = scorecard.contender(verdict.champion)
+    promoted, reason = verdict.promoted and held_back is None, held_back or verdict.reason
+    about = {"model": named.name, "task": scorecard.task, "metric": scorecard.metric, "reason": reason}
     gauges = (
         _gauge("presage_run_timestamp_seconds", "When the job was last run, since 1970, UTC.", made_at.timestamp()),
         _gauge("presage_run_duration_seconds", "How long that took.", seconds),
-        _gauge("presage_run_promoted", "Whether its newest run promoted a model: 1 or 0.", float(verdict.promoted)),
-        Gauge("presage_run_info", "What it serves and why; always 1.", (Sample(1.0, about),)),
-        _gauge("presage_run_skill", "1 - loss / loss of the best baseline, of what it serves.", served.skill),
+        _gauge("presage_run_promoted", "Whether its newest run promoted a model: 1 or 0.", float(promoted)),
+        Gauge("presage_run_info", "The model that its verdict names, and why; always 1.", (Sample(1.0, about),)),
+        _gauge(
+            "presage_run_skill",
+            "1 - loss / loss of the best baseline, of the model that the verdict names.",
+            named.skill,
+        ),
         _gauge(
             "presage_run_coverage_ratio",
-            "Share of outcomes inside the interval that the gate watches, of what it serves.",
-            served.metrics.coverage,
+            "Share of outcomes inside the interval that the gate watches, of the model that the verdict names.",
+            named.metrics.coverage,
         ),
         _gauge(
             "presage_run_p_value",

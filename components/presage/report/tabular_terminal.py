@@ -26,13 +26,16 @@ from presage.report.terminal import (
 from presage.tabular.predictions import RowForecast
 
 
-def show_report(report: Report | TableReport, console: Console) -> None:
-    """Print a run, of bars or of rows: the verdict, its numbers, and what they stand on."""
+def show_report(report: Report | TableReport, console: Console, *, held_back: str | None = None) -> None:
+    """Print a run, of bars or of rows: the verdict, its numbers, and what they stand on.
+
+    `held_back` says why it does not serve whatever its verdict.
+    """
     if isinstance(report, Report):
-        print_report(report, console)
+        print_report(report, console, held_back=held_back)
         return
     scorecard = report.scorecard
-    print_verdict(scorecard, key_numbers(scorecard), console, name=report.qualified_job)
+    print_verdict(scorecard, key_numbers(scorecard), console, name=report.qualified_job, held_back=held_back)
     heading("Newest rows", console)
     paragraph(open_sentence(scorecard, report.open_rows), console)
     _print_details(scorecard, console)
@@ -43,12 +46,12 @@ def show_report(report: Report | TableReport, console: Console) -> None:
     print_reproduction(report, console)
 
 
-def show_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
-    """Print a scorecard alone, of bars or of rows; `name` says whose it is."""
+def show_scorecard(scorecard: Scorecard, console: Console, *, name: str = "", held_back: str | None = None) -> None:
+    """Print a scorecard alone, of bars or of rows; `name` says whose it is, `held_back` why its run does not serve."""
     if scorecard.task == "Forecast":
-        print_scorecard(scorecard, console, name=name)
+        print_scorecard(scorecard, console, name=name, held_back=held_back)
         return
-    print_verdict(scorecard, key_numbers(scorecard), console, name=name)
+    print_verdict(scorecard, key_numbers(scorecard), console, name=name, held_back=held_back)
     _print_details(scorecard, console)
 
 

@@ -35,12 +35,15 @@ _FOLDED: Final = 20
 _ENDS: Final = 8
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Console, *, held_back: str | None = None) -> None:
     """Print a run: the verdict, its numbers, the newest forecast, and what they stand on.
 
-    Plain where the console is no terminal. What comes from data can neither style the text nor steer the terminal.
+    `held_back` is as of `print_verdict`. Plain where the console is no terminal. What comes from data can neither style
+    the text nor steer the terminal.
     """
-    print_verdict(report.scorecard, key_numbers(report.scorecard), console, name=report.qualified_job)
+    print_verdict(
+        report.scorecard, key_numbers(report.scorecard), console, name=report.qualified_job, held_back=held_back
+    )
     if len(report.forecasts) > 1:
         table(grids.forecasts(report.forecasts, report.scorecard.unit), console, report.scorecard.unit)
     elif report.forecast is not None:
@@ -49,9 +52,9 @@ def print_report(report: Report, console: Console) -> None:
     print_reproduction(report, console)
 
 
-def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "") -> None:
-    """Print a scorecard alone: the verdict first, then its numbers and tables; `name` says whose it is."""
-    print_verdict(scorecard, key_numbers(scorecard), console, name=name)
+def print_scorecard(scorecard: Scorecard, console: Console, *, name: str = "", held_back: str | None = None) -> None:
+    """Print a scorecard alone: the verdict first, then its numbers and tables; the names are as of `print_verdict`."""
+    print_verdict(scorecard, key_numbers(scorecard), console, name=name, held_back=held_back)
     _details(scorecard, console)
 
 
@@ -71,11 +74,24 @@ def print_forecast(forecast: IssuedForecast, console: Console) -> None:
     table(grids.forecast_steps(forecast), console)
 
 
-def print_verdict(scorecard: Scorecard, numbers: Sequence[KeyNumber], console: Console, *, name: str) -> None:
-    """Print the verdict and its numbers; `name` says whose it is."""
+def print_verdict(
+    scorecard: Scorecard, numbers: Sequence[KeyNumber], console: Console, *, name: str, held_back: str | None = None
+) -> None:
+    """Print the verdict and its numbers.
+
+    Args:
+        scorecard: What the run found.
+        numbers: Its numbers.
+        console: Where to print.
+        name: Whose it is.
+        held_back: Why the run does not serve whatever its verdict, as a sentence; None where it is not held back.
+    """
+    said, sentence = outcome(scorecard), f"{headline(scorecard)}."
     style = "bold green" if scorecard.verdict.promoted else "bold yellow"
-    console.print(Text.assemble((outcome(scorecard).upper(), style), "  ", (printable(name), "dim")))
-    paragraph(f"{headline(scorecard)}.", console, style="bold")
+    if held_back is not None:
+        said, sentence, style = "Held back", held_back[:1].upper() + held_back[1:], "bold yellow"
+    console.print(Text.assemble((said.upper(), style), "  ", (printable(name), "dim")))
+    paragraph(sentence, console, style="bold")
     paragraph(reason(scorecard), console)
     console.print()
     shown = Table.grid(padding=(0, 2))

@@ -23,8 +23,6 @@ _KEYS: dict[Data, tuple[str, ...]] = {
     "rows": ("row",),
     "predictions": ("row", "issued_at", "model"),
 }
-_ISSUED = frozenset({"forecasts", "predictions"})
-_RUN = "run"
 _LEVEL = "level"
 
 
@@ -52,7 +50,7 @@ class SinkTable:
 def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
     """Return results under their own columns.
 
-    Of forecasts or predictions with the same key, that of the newest run is kept.
+    Of rows with the same key the last is kept.
 
     Args:
         name: The table's name.
@@ -63,10 +61,9 @@ def native(name: str, data: Data, parts: Iterable[pl.DataFrame]) -> SinkTable:
         DataError: A number is infinite.
     """
     rows = pl.concat(parts, how="diagonal_relaxed")
-    order = [_RUN] if data in _ISSUED and _RUN in rows.columns else []
     return SinkTable(
         name,
-        _clean(name, rows, _KEYS[data], order),
+        _clean(name, rows, _KEYS[data]),
         _KEYS[data],
         grows_by=INGESTED_AT if data == "raw" else None,
         complete=data == "bars",
@@ -91,14 +88,13 @@ def ds_y_symbol(name: str, data: Data, parts: Iterable[pl.DataFrame], target: st
         pl.col(SERIES).alias("symbol"),
     )
     key = ("symbol", "ds")
-    return SinkTable(name, _clean(name, shaped, key, []), key)
+    return SinkTable(name, _clean(name, shaped, key), key)
 
 
-def _clean(name: str, rows: pl.DataFrame, key: tuple[str, ...], order: list[str]) -> pl.DataFrame:
+def _clean(name: str, rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     real = [column for column, dtype in rows.schema.items() if dtype.is_float()]
     for column in real:
         if rows[column].is_infinite().any():
             raise DataError(f"table {name!r}: column {column!r} has an infinite number.", "Take it out of the job.")
     finite = rows.with_columns(pl.col(real).fill_nan(None))
-    ordered = finite.sort(order, maintain_order=True) if order else finite
-    return ordered.unique(key, keep="last", maintain_order=True).sort(key)
+    return finite.unique(key, keep="last", maintain_order=True).sort(key)

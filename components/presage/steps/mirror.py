@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -20,11 +20,12 @@ from urllib.parse import unquote, urlsplit
 from presage.errors import LakeConflictError, NotSupportedError, PresageError
 from presage.files import storage_faults
 from presage.lake.manifest import MANIFEST
+from presage.report.write import REPORT
 from presage.spec.forecast import FORECAST
 from presage.spec.job import PredictionJob
 from presage.steps.bucket import Bucket, BucketPlace, Stored
 from presage.steps.lease import Lease, held_lease
-from presage.steps.workdir import BUNDLE, SUMMARY, job_key
+from presage.steps.workdir import BUNDLE, JOB, SUMMARY, WorkDirectory, job_key
 
 _AT_A_TIME = 8
 _LOG_FOLDER = "_delta_log"
@@ -112,6 +113,39 @@ def look_at(location: str, key: str, is_needed: Callable[[str], bool]) -> Iterat
         yield copy.place
 
 
+@contextmanager
+def whole_run(place: WorkPlace, job: PredictionJob, run: str, names: Collection[str]) -> Iterator[Path]:
+    """Give a directory that holds files of a kept run: its own, or another with what the bucket has of them.
+
+    The copy of a bucket holds a run whole that was made in it; of an earlier one it lacks the report.
+
+    Args:
+        place: The work directory.
+        job: The job.
+        run: The run.
+        names: The files and folders of the run's directory that are wanted; those that are nowhere are left out.
+
+    Raises:
+        JobError: There is no such bucket any more.
+        LakeConflictError: A file changed while it was read.
+        StorageError: The store refuses or does not answer, or there is no room for the files.
+    """
+    directory = WorkDirectory(place.directory).run(job, run)
+    if directory_of(place.name) is not None or (directory / REPORT).exists():
+        yield directory
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="presage-") as folder,
+        closing(Bucket(BucketPlace.parse(place.name))) as bucket,
+    ):
+        prefix = f"runs/{job_key(job)}/{run}/"
+        for name, stored in bucket.list(prefix).items():
+            path = PurePosixPath(name.removeprefix(prefix))
+            if path.parts[0] in names and ".." not in path.parts:
+                _fetch(bucket, name, stored, Path(folder, path))
+        yield Path(folder)
+
+
 def directory_of(location: str) -> Path | None:
     """Return the directory that a location names, None for a bucket; raises NotSupportedError for anything else."""
     scheme = urlsplit(location).scheme if "://" in location else ""
@@ -129,7 +163,7 @@ def _is_needed(name: str) -> bool:
     path = PurePosixPath(name)
     if path.parts[0] != "runs":
         return True
-    return path.name in (MANIFEST, SUMMARY, FORECAST) or path.parts[3] == BUNDLE
+    return path.name in (MANIFEST, SUMMARY, FORECAST, JOB) or path.parts[3] == BUNDLE
 
 
 def _tells_of_a_run(name: str) -> bool:

@@ -1,7 +1,8 @@
 """A job's data as a pin: what a later step, in another process or container, needs to see the same rows.
 
-A pin names versions of the lake's tables by their content. The same data has the same pin, whenever it was read, so
-that a pipeline that caches by its inputs finds what it has done before.
+A pin names versions of the lake's tables by their content, and the software that read them. On the same software the
+same data has the same pin, whenever it was read, so that a pipeline that caches by its inputs finds what it has done
+before, and nothing that other software has.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from presage.spec.job import PredictionJob
 from presage.steps.bars import JobBars
 from presage.steps.ingest import Ingested
 from presage.steps.ingest_rows import IngestedRows
+from presage.steps.lock import lock_digest
 from presage.steps.rows import JobRows
 from presage.steps.select import build_panel
 from presage.tabular.held import first_published
@@ -51,6 +53,8 @@ class Pin(_Part):
     """The lake's tables, by the run's own name for each."""
     sources: tuple[SourceSummary, ...]
     """What each source gave."""
+    lock: str
+    """Digest of the software that learns from it."""
     bars: dict[str, PinnedBars] = {}
     """By source's name, of a Forecast."""
     known_at: AwareDatetime | None = None
@@ -71,6 +75,7 @@ def pin(data: JobBars | JobRows) -> Pin:
         return Pin(
             tables={source: data.ingested.version},
             sources=(data.ingested.summary,),
+            lock=lock_digest(),
             known_at=_newest(data.ingested.observations),
             replaced=data.replaced,
         )
@@ -78,6 +83,7 @@ def pin(data: JobBars | JobRows) -> Pin:
     return Pin(
         tables={**data.ingested.tables, **data.derived()},
         sources=data.ingested.summaries,
+        lock=lock_digest(),
         bars={
             name: PinnedBars(
                 frequency=str(one.frequency),
@@ -101,13 +107,15 @@ def pinned(job: PredictionJob, lake: Lake, text: str, *, now: datetime) -> JobBa
         now: When it is used, UTC.
 
     Raises:
-        LakeError: The text is no pin, or the lake does not hold what it names.
+        LakeError: The text is no pin, other software made it, or the lake does not hold what it names.
         DataError: No series can be learnt.
     """
     try:
         held = Pin.model_validate_json(text)
     except ValidationError as error:
         raise LakeError("the data of an earlier step cannot be read.", "Run the pipeline again.") from error
+    if held.lock != lock_digest():
+        raise LakeError("an earlier step ran on other software than this one.", "Run the pipeline again.")
     if held.known_at is not None:
         return _rows(job, lake, held, held.known_at, now)
     bars = {

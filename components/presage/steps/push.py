@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from presage.errors import JobError, MissingExtraError
 from presage.report.metrics import Gauge, run_gauges
 from presage.steps.history import RunSummary
+from presage.steps.promote import ROLLED_BACK
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -47,7 +48,7 @@ def require_pushgateway(url: str) -> None:
         ) from error
 
 
-def push_run(url: str, summary: RunSummary, *, made_at: datetime, seconds: float) -> str:
+def push_run(url: str, summary: RunSummary, *, made_at: datetime, seconds: float, held_back: bool = False) -> str:
     """Replace what a Pushgateway holds of a job by the metrics of its newest run.
 
     The group is `job="presage"`, `namespace` and `prediction_job`. A gateway that does not take them fails no run: that
@@ -58,6 +59,7 @@ def push_run(url: str, summary: RunSummary, *, made_at: datetime, seconds: float
         summary: What the run found.
         made_at: When the job was run, UTC.
         seconds: How long that took.
+        held_back: Whether a rollback keeps the run from serving, whatever its verdict.
 
     Returns:
         What went wrong, as a sentence, which is logged too; empty where nothing did.
@@ -65,7 +67,9 @@ def push_run(url: str, summary: RunSummary, *, made_at: datetime, seconds: float
     from prometheus_client import CollectorRegistry, push_to_gateway  # noqa: PLC0415  # an extra
 
     registry = CollectorRegistry()
-    registry.register(_Gauges(run_gauges(summary.scorecard, made_at=made_at, seconds=seconds)))
+    reason = ROLLED_BACK if held_back else None
+    gauges = run_gauges(summary.scorecard, made_at=made_at, seconds=seconds, held_back=reason)
+    registry.register(_Gauges(gauges))
     group = {"namespace": summary.namespace, "prediction_job": summary.job}
     try:
         push_to_gateway(url, job=PUSH_JOB, registry=registry, grouping_key=group, timeout=_SECONDS)

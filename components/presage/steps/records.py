@@ -181,6 +181,14 @@ def keep_forecast(lake: Lake, job: PredictionJob, table: pl.DataFrame, champion:
     )
 
 
+def is_issued(lake: Lake, job: PredictionJob, champion: Champion) -> bool:
+    """Return whether the lake holds a forecast, or predictions, that a champion's inputs gave."""
+    version = lake.current(issued_table(job))
+    if version is None:
+        return False
+    return champion.inputs in lake.read(version, verify=False)["inputs"]
+
+
 def retire(lake: Lake, work: WorkDirectory, job: PredictionJob) -> None:
     """Forget this job's runs beyond its retention, and free what no kept run of any job needs."""
     keep = job.spec.retention.runs

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from presage.engine import LocalEngine
 from presage.lake.tables import Lake
+from presage.models.bundle import read_bundle
 from presage.report.tables import predictions_csv, row_predictions_csv
 from presage.report.tabular_data import TableReport
 from presage.report.write import PREDICTIONS
@@ -113,6 +114,7 @@ def rerun(
         MissingExtraError: A library that the job needs is not installed.
     """
     manifest, job = run.manifest, run.job
+    read_bundle(run.directory / BUNDLE)
     changed = lock_differences(manifest.lock, lock)
     if changed:
         warn(f"the software is not that of the run: {'; '.join(changed)}")

@@ -130,6 +130,12 @@ def roll_back_job(
     )
     issued, fault = None, ""
     try:
+        if champion.procedure != procedure_digest(job):
+            # To forecast now would train the job anew, which nobody asked for.
+            raise JobError(
+                f"run {champion.run} serves, and the job file states another procedure.",
+                "Run the job, so that the gate judges that one.",
+            )
         issued = issue_forecast(
             job, base=base, workdir=place.directory, now=now, sources={}, out=None, progress=progress
         )

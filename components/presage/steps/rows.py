@@ -25,9 +25,9 @@ from presage.steps.ingest_rows import IngestedRows, ingest_rows
 from presage.steps.leak_check import require_no_row_leaks
 from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
-from presage.steps.sink import Results
+from presage.steps.sink import Results, issued_results
 from presage.steps.walked import Walked
-from presage.steps.workdir import BUNDLE, FEATURES, issued_table
+from presage.steps.workdir import BUNDLE, FEATURES
 from presage.tabular.design import Design, Inputs, inputs_of
 from presage.tabular.held import first_published
 from presage.tabular.judge import judge_rows, with_features
@@ -105,11 +105,7 @@ class JobRows:
                 return {}
             return {target.source: first_published(self.lake.read(self.ingested.version), target.column)}
 
-        def predictions() -> Results:
-            version = self.lake.current(issued_table(self.job))
-            return {} if version is None else {target.source: self.lake.read(version)}
-
-        return {"rows": rows, "predictions": predictions}
+        return {"rows": rows, "predictions": lambda: issued_results(self.job, self.lake)}
 
     def judge(self, new: NewRun, walked: Walked) -> Judged:
         """Judge, train the champion, whose bundle is written, and predict open rows with it.

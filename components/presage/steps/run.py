@@ -134,7 +134,7 @@ def conclude(
     inputs = inputs_of(data, lock)
     tried = tried_before(list_manifests(work.runs(job)))
     compared = incumbent_before(work, job, read_champions(work.champion(job)), inputs, now)
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}"
+    run_id = work.new_name(job, f"{now:%Y%m%dT%H%M%SZ}-{inputs[:8]}")
     names = {"job": job_key(job), "run": run_id}
     with work.new_run(job, run_id) as directory:
         judged = data.judge(

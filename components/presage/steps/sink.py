@@ -22,7 +22,8 @@ from presage.sources.secrets import environment_secret
 from presage.spec.job import PredictionJob
 from presage.spec.operations import Sink
 from presage.steps.ingest import Ingested
-from presage.steps.workdir import issued_table
+from presage.steps.promote import read_champions
+from presage.steps.workdir import WorkDirectory, issued_table
 
 Results: TypeAlias = Mapping[str, pl.DataFrame]
 """Tables of one kind of data as the lake holds them, whole, by name: for raw rows and bars the source's."""
@@ -88,17 +89,33 @@ def sink_results(
 ) -> Mapping[Data, Callable[[], Results]]:
     """Return what gives each kind of a run's results, as `write_sinks` wants it: whole, as the lake holds it."""
     target = job.spec.target.source
-
-    def forecasts() -> Results:
-        version = lake.current(issued_table(job))
-        return {} if version is None else {target: lake.read(version)}
-
     return {
         "raw": lambda: {name: lake.read(version) for name, version in ingested.tables.items()},
         "bars": lambda: {name: with_range_volatility(bars).rows for name, bars in ingested.bars.items()},
         "frames": lambda: {target: to_table(panel)},
-        "forecasts": forecasts,
+        "forecasts": lambda: issued_results(job, lake),
     }
+
+
+def issued_results(job: PredictionJob, lake: Lake) -> Results:
+    """Return all that a job has issued, in such an order that of the same key the last row is to be kept.
+
+    That is the row of the champion that serves now, also after a rollback, else that of the newest run.
+
+    Args:
+        job: The job.
+        lake: The lake of a work directory.
+
+    Raises:
+        LakeError: The table or the champion file cannot be read.
+    """
+    version = lake.current(issued_table(job))
+    if version is None:
+        return {}
+    champions = None if lake.directory is None else read_champions(WorkDirectory(lake.directory.parent).champion(job))
+    # By its inputs: a repeat of the champion's run finds its rows in the lake already, under the name of the first.
+    serves = pl.col("inputs").eq_missing(pl.lit(None if champions is None else champions.current.inputs, pl.String))
+    return {job.spec.target.source: lake.read(version).sort(serves, "run", maintain_order=True)}
 
 
 def write_sinks(

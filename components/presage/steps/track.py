@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
 from presage.errors import LakeConflictError, NotSupportedError, PresageError
 from presage.evaluation.scorecard import Verdict
-from presage.files import storage_faults, write_atomically
+from presage.files import write_atomically
 from presage.lake.manifest import RunManifest, find_manifests, list_manifests
-from presage.report.write import REPORT
 from presage.spec.job import PredictionJob
-from presage.steps.bucket import Bucket, BucketPlace
 from presage.steps.history import FinishedRun, read_summary
-from presage.steps.mirror import WorkPlace
+from presage.steps.mirror import WorkPlace, directory_of, whole_run
 from presage.steps.promote import Champions, read_champions
 from presage.steps.run_record import FILES, experiment_name, model_name, run_record
 from presage.steps.workdir import WorkDirectory, job_key
@@ -93,7 +88,7 @@ def tracking_place(asked: str | None, place: WorkPlace) -> TrackingPlace | None:
 
 def _own_place(place: WorkPlace) -> TrackingPlace | None:
     """Return the file that nobody asked for; None where it cannot be."""
-    if _bucket(place) is not None or not installed():
+    if directory_of(place.name) is None or not installed():
         return None
     try:
         return own_place(place.directory)
@@ -105,8 +100,8 @@ def track_finished(job: PredictionJob, place: WorkPlace, tracking: TrackingPlace
     """Tell MLflow of a run that has just been kept, and of those that it still lacks.
 
     Where nothing has changed since it was told last, it is not asked again: loading its library takes longer than a run
-    that finds itself done. Where another run of the job has begun since, that one tells. What goes wrong with the work
-    directory's own file, which nobody asked for, is a warning.
+    that finds itself done. Where another run of the job has begun since, that one tells. What goes wrong is a warning:
+    the run is kept and its champion serves, whatever MLflow says, and it is told by the next run or `presage track`.
 
     Args:
         job: The job.
@@ -114,7 +109,6 @@ def track_finished(job: PredictionJob, place: WorkPlace, tracking: TrackingPlace
         tracking: Where MLflow is; None to tell nobody.
 
     Raises:
-        PresageError: As `track_runs`; the run is kept all the same.
         KeyboardInterrupt: As the user wishes, with words that say so.
     """
     work = WorkDirectory(place.directory)
@@ -125,8 +119,6 @@ def track_finished(job: PredictionJob, place: WorkPlace, tracking: TrackingPlace
     except LakeConflictError:
         _LOG.info("left to the run that goes on", extra={"job": job_key(job), "tracking": str(tracking)})
     except PresageError as error:
-        if not tracking.own:
-            raise
         _LOG.warning("run not tracked", extra={"job": job_key(job), "tracking": str(tracking), "fault": str(error)})
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(_INTERRUPTED) from error
@@ -149,14 +141,14 @@ def track_runs(job: PredictionJob, place: WorkPlace, tracking: TrackingPlace) ->
         TrackingUnavailableError: MLflow does not answer; what it was told of until then stays.
     """
     require_library()
-    work, bucket = WorkDirectory(place.directory), _bucket(place)
+    work = WorkDirectory(place.directory)
     with work.only_run(job):
         manifests = list_manifests(work.runs(job))
         champions = read_champions(work.champion(job))
         done: tuple[TrackedRun, ...] = ()
         if manifests:
             with open_store(tracking) as store:
-                done = _Telling(job, work, store, bucket).put_right(manifests, champions)
+                done = _Telling(job, work, store, place).put_right(manifests, champions)
             write_atomically(work.runs(job) / _TOLD, _state(job, work, tracking))
     for one in reversed(done):
         if one.told:
@@ -183,12 +175,12 @@ def _state(job: PredictionJob, work: WorkDirectory, tracking: TrackingPlace) -> 
 
 @dataclass(frozen=True)
 class _Telling:
-    """One call: the job, the work directory, what talks to MLflow, and the bucket that has the runs whole, if any."""
+    """One call: the job, the work directory, what talks to MLflow, and where the work directory is."""
 
     job: PredictionJob
     work: WorkDirectory
     store: TrackingStore
-    bucket: BucketPlace | None
+    place: WorkPlace
 
     def put_right(self, manifests: Sequence[RunManifest], champions: Champions | None) -> tuple[TrackedRun, ...]:
         """Tell what is lacking of the kept runs, the newest of which comes first, and set the aliases."""
@@ -234,24 +226,10 @@ class _Telling:
 
     @contextmanager
     def _whole(self, run: str) -> Iterator[FinishedRun]:
-        """Give a run whose directory holds all its files: the one in the work directory, or what the bucket has."""
-        directory = self.work.run(self.job, run)
-        found = FinishedRun(summary=read_summary(directory), directory=directory)
-        if self.bucket is None or (directory / REPORT).exists():
-            yield found
-            return
-        with tempfile.TemporaryDirectory(prefix="presage-") as folder, closing(Bucket(self.bucket)) as objects:
-            prefix = f"runs/{job_key(self.job)}/{run}/"
-            for name, stored in objects.list(prefix).items():
-                path = PurePosixPath(name.removeprefix(prefix))
-                held = objects.read(name) if path.parts[0] in FILES and ".." not in path.parts else None
-                if held is not None:
-                    file = Path(folder, path)
-                    with storage_faults(file, "TMPDIR"):
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                        file.write_bytes(held[0])
-                        os.utime(file, (stored.modified.timestamp(),) * 2)
-            yield replace(found, directory=Path(folder))
+        """Give a run whose directory holds all its files."""
+        summary = read_summary(self.work.run(self.job, run))
+        with whole_run(self.place, self.job, run, FILES) as directory:
+            yield FinishedRun(summary=summary, directory=directory)
 
 
 def wanted_aliases(champions: Champions | None, runs: Sequence[tuple[RunManifest, Verdict]]) -> dict[str, str]:
@@ -277,7 +255,3 @@ def wanted_aliases(champions: Champions | None, runs: Sequence[tuple[RunManifest
     )
     challenger = next(refused, None)
     return {"champion": current.run} | ({} if challenger is None else {"challenger": challenger})
-
-
-def _bucket(place: WorkPlace) -> BucketPlace | None:
-    return BucketPlace.parse(place.name) if place.name.startswith("s3://") else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from secrets import token_hex
 
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from presage.errors import LakeConflictError, NotSupportedError
 from presage.files import storage_faults
+from presage.lake.manifest import MANIFEST
 from presage.spec.job import PredictionJob
 
 BUNDLE = "bundle"
@@ -66,6 +68,11 @@ class WorkDirectory:
     def run(self, job: PredictionJob, run_id: str) -> Path:
         """Return the directory of one run."""
         return self.runs(job) / run_id
+
+    def new_name(self, job: PredictionJob, wanted: str) -> str:
+        """Return the name of a run to be made: the wanted one, with a number where such a run is kept already."""
+        names = chain([wanted], (f"{wanted}-{number}" for number in count(2)))
+        return next(name for name in names if not (self.run(job, name) / MANIFEST).exists())
 
     def champion(self, job: PredictionJob) -> Path:
         """Return the file that says which bundle serves a job."""

@@ -6,17 +6,20 @@ from pathlib import Path
 
 from presage.errors import JobError
 from presage.files import write_atomically
+from presage.lake.manifest import MANIFEST, load_manifest
 from presage.lake.tables import Lake
 from presage.spec.digest import procedure_digest
 from presage.spec.forecast import ForecastSummary
+from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
 from presage.steps.forecast import write_forecast
 from presage.steps.history import read_summary
 from presage.steps.outcome import forecast_outcome, run_outcome
 from presage.steps.pinned import pinned
-from presage.steps.promote import read_champions
+from presage.steps.promote import Champions, held_back, read_champions
 from presage.steps.records import keep_forecast
 from presage.steps.sink import write_sinks
+from presage.steps.workdir import WorkDirectory
 from presage_pipelines.steps.given import BASE, job_of, moment_of, writing
 
 
@@ -37,12 +40,7 @@ def forecast(job: str, workdir: str, data: str, as_of: str, run: str = "", *, is
     """
     parsed, now = job_of(job), moment_of(as_of)
     with writing(workdir, parsed) as work:
-        champions = read_champions(work.champion(parsed))
-        if champions is None or champions.current.procedure != procedure_digest(parsed):
-            raise JobError(
-                f"{parsed.metadata.name} has no champion of its present procedure in {workdir}.",
-                "Run the pipeline with cadence Train first.",
-            )
+        champions = _champions(parsed, work, workdir, run)
         champion = champions.current
         lake, directory = Lake(work.lake.as_uri()), work.run(parsed, champion.run)
         found = pinned(parsed, lake, data, now=now)
@@ -52,9 +50,36 @@ def forecast(job: str, workdir: str, data: str, as_of: str, run: str = "", *, is
             write_forecast(directory, made.summary)
         if run:
             # The step that kept the run has written its sinks.
-            outcome = run_outcome(parsed, work, read_summary(work.run(parsed, run)), champion)
+            kept = work.run(parsed, run)
+            held = None if champion.run == run else _held_back(champions, kept)
+            outcome = run_outcome(parsed, work, read_summary(kept), champion, held)
         else:
             outcome = forecast_outcome(parsed, work, champion)
             write_sinks(parsed, found.results, base=BASE)
     write_atomically(issued, made.summary.model_dump_json(indent=2) + "\n")
     return outcome
+
+
+def _champions(job: PredictionJob, work: WorkDirectory, workdir: str, run: str) -> Champions:
+    """Return the champions, of which the current one is of the job's procedure; raises JobError where none is."""
+    champions = read_champions(work.champion(job))
+    if champions is None or (champions.current.procedure != procedure_digest(job) and not run):
+        raise JobError(
+            f"{job.metadata.name} has no champion of its present procedure in {workdir}.",
+            "Run the pipeline with cadence Train first.",
+        )
+    current = champions.current
+    if current.procedure != procedure_digest(job):
+        raise JobError(
+            f"run {run} is kept and did not take over: {current.model} of run {current.run} serves "
+            f"{job.metadata.name} since {current.since:%Y-%m-%d %H:%M} UTC, and is of another procedure than this job, "
+            "for which it cannot forecast.",
+            "Bring back the job that it was made with, or run the pipeline with cadence Train on newer data.",
+        )
+    return champions
+
+
+def _held_back(champions: Champions, directory: Path) -> str | None:
+    """Return why a kept run does not serve; None where no rollback stands against it, or where it does not say."""
+    inputs = load_manifest(directory / MANIFEST).inputs
+    return None if inputs is None else held_back(champions, inputs)

@@ -29,7 +29,7 @@ def grade(job: str, workdir: str, data: str, as_of: str, *, grades: Path) -> dic
     """
     parsed, now = job_of(job), moment_of(as_of)
     with writing(workdir, parsed) as work:
-        found = grade_issued(pinned(parsed, Lake(work.lake.as_uri()), data, now=now), now=now)
+        found = grade_issued(pinned(parsed, Lake(work.lake.as_uri()), data, now=now), work, now=now)
     with storage_faults(grades, "the artefact's path"):
         grades.parent.mkdir(parents=True, exist_ok=True)
         found.write_parquet(grades)

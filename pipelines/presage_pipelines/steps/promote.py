@@ -15,7 +15,7 @@ from presage.lake.tables import Lake
 from presage.report.write import PREDICTIONS, REPORT
 from presage.spec.job import PredictionJob
 from presage.steps.history import RunSummary
-from presage.steps.mirror import work_in
+from presage.steps.mirror import whole_run, work_in
 from presage.steps.pinned import pinned
 from presage.steps.records import DoneRun
 from presage.steps.run import conclude
@@ -57,7 +57,7 @@ def promote(
     """Judge a walk-forward, keep the run, and promote its champion or not.
 
     Where the newest run had the same inputs, that one is found done, and nothing is judged anew. The MLflow that
-    PRESAGE_TRACKING names is told of the run once it is kept.
+    PRESAGE_TRACKING names is told of the run once it is kept; where it cannot be, that is a warning.
 
     Args:
         job: The job, as text.
@@ -70,7 +70,7 @@ def promote(
         model: Directory to write: the bundle.
 
     Raises:
-        PresageError: As `presage.steps.run.conclude` and `presage.steps.track.track_finished`.
+        PresageError: As `presage.steps.run.conclude` and `presage.steps.track.tracking_place`.
     """
     parsed, now = job_of(job), moment_of(as_of)
     by_name: dict[str, Walk] = {}
@@ -82,12 +82,17 @@ def promote(
         told = tracking_place(asked, place) if asked else None
         done = _kept(WorkDirectory(place.directory), parsed, data, walked, now)
         place.keep()
-        with storage_faults(model, "the artefact's path"):
-            _copy(done.directory / REPORT, report)
+        # Of a run that was found done, the copy of a bucket has the bundle only.
+        with (
+            whole_run(place, parsed, done.summary.run, (REPORT, PREDICTIONS)) as whole,
+            storage_faults(model, "the artefact's path"),
+        ):
+            _copy(whole / REPORT, report)
             shutil.rmtree(model, ignore_errors=True)
             shutil.copytree(done.directory / BUNDLE, model)
+            ranked = ranking(done.summary.scorecard, whole / PREDICTIONS)
         track_finished(parsed, place, told)
-        return Promoted(done.summary, ranking(done.summary.scorecard, done.directory / PREDICTIONS))
+        return Promoted(done.summary, ranked)
 
 
 def _kept(work: WorkDirectory, job: PredictionJob, data: str, walked: Walked, now: datetime) -> DoneRun:
