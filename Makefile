@@ -63,8 +63,12 @@ bench-bars: .venv/.bench-ready ## Make daily bars of 7 million one-minute rows b
 bench-walk: .venv/.bench-ready ## Walk a hundred series forward beside mlforecast.
 	@.venv/bin/python benchmarks/walk_forward.py
 
+.PHONY: bench-steps
+bench-steps: .venv/.test-ready ## Measure the start of each pipeline step, a run that finds itself done, and the look for leaks.
+	@.venv/bin/python benchmarks/steps.py
+
 .PHONY: bench
-bench: gate bench-operator bench-bars bench-walk bench-memory ## Run the benchmarks.
+bench: gate bench-operator bench-bars bench-walk bench-memory bench-steps ## Run the benchmarks.
 
 .PHONY: picture
 picture: .venv/.test-ready system-packages run ## Draw the README's picture anew from the quickstart's own report.
