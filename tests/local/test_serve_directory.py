@@ -94,9 +94,8 @@ def test_a_bundle_that_nothing_was_served_from_may_be_replaced(directory: ModelD
 
 
 def test_a_broken_forecast_is_logged_and_counted_once(
-    directory: ModelDirectory, metrics: Metrics, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    directory: ModelDirectory, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("presage"), "propagate", True)
     directory.refresh()
     good = directory.served
     (directory.path / FORECAST).write_text("{")
