@@ -16,6 +16,7 @@ from cluster.binaries import BuildError, binaries
 from cluster.images import IMAGES, build_images
 from cluster.images import lacking_tools as lacking_for_images
 from cluster.installation import CHART, SYSTEM
+from cluster.installation import IMAGES as CHART_IMAGES
 from cluster.node import lacking_tools as lacking_for_node
 from cluster.node import running_node
 from conftest import lacking
@@ -103,8 +104,7 @@ def installed(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with the chart installed in a namespace under restricted Pod Security."""
     cluster.kubectl("create", "namespace", SYSTEM)
     cluster.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-    images = ("--set", "image.tag=test,steps.image.tag=test,server.image.tag=test")
-    cluster.helm("install", "presage", CHART, "--namespace", SYSTEM, *images, "--wait", "--timeout", "3m")
+    cluster.helm("install", "presage", CHART, "--namespace", SYSTEM, *CHART_IMAGES, "--wait", "--timeout", "3m")
     yield cluster
     cluster.helm("uninstall", "presage", "--namespace", SYSTEM, "--wait", "--timeout", "2m")
     cluster.kubectl("delete", "crd", "predictionjobs.presage.dev", "--ignore-not-found")

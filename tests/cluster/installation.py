@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 CHART = str(ROOT / "charts" / "presage")
 QUICKSTART = ROOT / "manifests" / "examples" / "quickstart.yaml"
 SYSTEM = "presage-system"
+IMAGES = ("--set", "image.tag=test,steps.image.tag=test,server.image.tag=test")
 
 
 def within(seconds: float, condition: Callable[[], bool], what: Callable[[], str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cluster import layout
 from cluster.conftest import Cluster
-from cluster.installation import CHART, QUICKSTART, SYSTEM, plug_in, status, within
+from cluster.installation import CHART, IMAGES, QUICKSTART, SYSTEM, plug_in, status, within
 from commands import presage
 from kubeflow_pods.server import Backend, kubeflow
 from s3.gateway import BUCKET, KEY, SECRET, Gateway, gateway
@@ -35,7 +35,8 @@ def store(installed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def backend(installed: Cluster, store: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """The doubles of Kubeflow, and the operator told to use them; afterwards it is as it was."""
-    chart = ("upgrade", "presage", CHART, "--namespace", SYSTEM, "--reuse-values")
+    # Values of before are not kept: what is taken away again would stay.
+    chart = ("upgrade", "presage", CHART, "--namespace", SYSTEM, "--reset-values", *IMAGES)
     with kubeflow(installed, store, tmp_path_factory.mktemp("kubeflow"), layout.ADDRESS) as running:
         settings = {
             "pipelines": {"backend": "kubeflow", "kubeflow": {"endpoint": running.api.url}},
@@ -45,7 +46,7 @@ def backend(installed: Cluster, store: Gateway, tmp_path_factory: pytest.TempPat
         values.write_text(json.dumps({"settings": settings}))
         installed.helm(*chart, "--values", str(values), "--wait", "--timeout", "3m")
         yield running
-        installed.helm(*chart, "--set-json", "settings={}", "--wait", "--timeout", "3m")
+        installed.helm(*chart, "--wait", "--timeout", "3m")
 
 
 @pytest.fixture
