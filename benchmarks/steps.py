@@ -19,6 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import scipy.stats  # noqa: F401  # a run loads it anyway, for its tests of significance: it is not of the look for leaks
 from bounds import bound
 
 from presage.spec.load import load_job
