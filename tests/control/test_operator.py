@@ -215,14 +215,15 @@ def test_an_annotation_runs_a_cadence_now_and_once(cluster: OperatedCluster) -> 
 def test_a_schedule_starts_each_due_run_once_however_the_clock_jumps(cluster: OperatedCluster) -> None:
     async def test(here: Site) -> None:
         clock = SetClock()
-        due = (datetime.now(UTC) + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
+        # Half a day off, so that no time of day puts another due run between now and it.
+        due = (datetime.now(UTC) + timedelta(hours=12)).replace(minute=0, second=0, microsecond=0)
         jumps = [-5, 5, -5, 5, 0]
 
         async def next_train() -> str:
             return (await here.status())["nextRuns"]["train"]
 
         async with operator_inside(here, clock=clock):
-            await here.apply(schedule={"train": {"schedule": "0 3 * * *"}})
+            await here.apply(schedule={"train": {"schedule": f"0 {due.hour} * * *"}})
             await here.until_ready()
             before = f"{due:%Y-%m-%dT%H:%M:%SZ}"
             clock.set(due - timedelta(minutes=4))
