@@ -19,10 +19,11 @@ from source_case import SEEDS
 
 from presage.engine import LocalEngine
 from presage.errors import LeakageError
+from presage.evaluation.season import season_of
 from presage.features.definitions import BarFeature
 from presage.frame import KEY, KNOWN_AT, SERIES, TIME, FloatArray, Panel
 from presage.lake.tables import Lake
-from presage.leakage.bars import definitions_of, sample_of, scored_since, season_of
+from presage.leakage.bars import definitions_of, sample_of, scored_since
 from presage.leakage.knowledge import RawKnowledge
 from presage.leakage.shuffled import check_shuffled
 from presage.leakage.truncation import check_truncation, choose_cutoffs
@@ -274,7 +275,9 @@ class PeekingEngine:
 def shuffled(job: PredictionJob, folder: Path, engine) -> object:
     _, data = ingested(job, folder)
     panel: Panel = build_panel(job, data.bars).panel
-    return check_shuffled(panel, job.spec, season=season_of(job.spec, data.bars), engine=engine, seed=0)
+    return check_shuffled(
+        panel, job.spec, season=season_of(job.spec, data.bars[job.spec.target.source].calendar), engine=engine, seed=0
+    )
 
 
 def test_an_evaluation_that_fits_on_the_block_it_forecasts_is_caught(tmp_path: Path) -> None:

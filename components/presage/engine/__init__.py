@@ -13,8 +13,18 @@ __all__ = ["Engine", "LocalEngine", "Progress", "engine_for"]
 
 
 @contextmanager
-def engine_for(settings: EngineSettings, on_progress: Progress | None = None) -> Iterator[Engine]:
-    """Give the engine that a job asks for; a cluster is reached at the first task and left at the end of the block."""
+def engine_for(
+    settings: EngineSettings, on_progress: Progress | None = None, *, workers: int | None = None
+) -> Iterator[Engine]:
+    """Give the engine that a job asks for; a cluster is reached at the first task and left at the end of the block.
+
+    Args:
+        settings: What the job says.
+        on_progress: Called after each task with how many are done and how many there are.
+        workers: Tasks at a time; None for what the job says.
+    """
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
     if settings.type == "local":
         yield LocalEngine(settings.workers, on_progress)
         return

@@ -1,8 +1,16 @@
-"""How many bars make a season, where the job does not say."""
+"""How many bars make a season."""
 
 from __future__ import annotations
 
-from presage.spec.base import Frequency
+from presage.bars.contract import CalendarName
+from presage.spec.base import Frequency, parse_frequency
+from presage.spec.job import PredictionJobSpec
+
+
+def season_of(spec: PredictionJobSpec, calendar: CalendarName) -> int:
+    """Return the bars in a season of a job's target, whose bars are those of a calendar."""
+    usual = default_season(parse_frequency(spec.frequency), weekdays=calendar == "Weekdays")
+    return spec.evaluation.season or usual
 
 
 def default_season(frequency: Frequency, *, weekdays: bool) -> int:

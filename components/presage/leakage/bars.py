@@ -13,7 +13,6 @@ import polars as pl
 from presage.bars import FILLED, Bars
 from presage.errors import DataError
 from presage.evaluation.folds import make_folds
-from presage.evaluation.season import default_season
 from presage.features.build import with_range_volatility
 from presage.features.definitions import (
     RANGE_VOLATILITY,
@@ -30,7 +29,6 @@ from presage.leakage.known_at import check_known_at, early_rows
 from presage.leakage.scale import scaled
 from presage.leakage.shift import check_shift
 from presage.leakage.truncation import Sample
-from presage.spec.base import parse_frequency
 from presage.spec.job import PredictionJobSpec
 
 SCALE = "scale"
@@ -75,12 +73,6 @@ def scored_since(panel: Panel, spec: PredictionJobSpec) -> np.datetime64:
         first = len(panel.dates) // 2
     since: np.datetime64 = panel.issued[first]
     return since
-
-
-def season_of(spec: PredictionJobSpec, bars: Mapping[str, Bars]) -> int:
-    """Return the bars in a season, as the back-test has it."""
-    weekdays = bars[spec.target.source].calendar == "Weekdays"
-    return spec.evaluation.season or default_season(parse_frequency(spec.frequency), weekdays=weekdays)
 
 
 def check_columns(sample: Sample, season: int) -> tuple[Finding, ...]:

@@ -14,6 +14,7 @@ from presage.errors import DataError, JobError
 from presage.evaluation.folds import Period
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
+from presage.evaluation.season import season_of
 from presage.evaluation.walk_forward import back_test
 from presage.lake.tables import Lake
 from presage.spec.digest import procedure_digest, spec_digest
@@ -24,7 +25,6 @@ from presage.steps.places import replace_sources
 from presage.steps.progress import Report
 from presage.steps.select import build_panel
 from presage.steps.supported import require_supported
-from presage.steps.train import season_of
 from presage.steps.workdir import WorkDirectory
 from presage.tabular.design import Inputs, inputs_of
 from presage.tabular.folds import periods_of
@@ -95,13 +95,12 @@ def run_backtest(
         raise JobError(f"the period ends at {end:%Y-%m-%d}, before its start at {start:%Y-%m-%d}.", "Swap the two.")
     require_supported(job, base)
     work, tabular = WorkDirectory(workdir), job.spec.is_tabular
-    settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
 
     def fitted(done: int, total: int) -> None:
         progress("fitting and predicting" if tabular else "fitting and forecasting", done, total)
 
     period = Period(_moment(start), _moment(end))
-    with work.only_run(job), engine_for(settings, fitted) as engine:
+    with work.only_run(job), engine_for(job.spec.engine, fitted, workers=workers) as engine:
         lake, placed = Lake(work.lake.as_uri()), replace_sources(job, sources)
         if tabular:
             scorecard = _judge_rows(job, ingest_rows(placed, lake, base=base, now=now), engine, period)
@@ -120,7 +119,7 @@ def run_backtest(
 
 def _judge_bars(job: PredictionJob, ingested: Ingested, engine: Engine, period: Period) -> Scorecard:
     spec = job.spec
-    built, season = build_panel(job, ingested.bars), season_of(job, ingested)
+    built, season = build_panel(job, ingested.bars), season_of(spec, ingested.bars[spec.target.source].calendar)
     tested = back_test(built.panel, spec, season=season, engine=engine, period=period)
     scorecard, _ = judge(
         tested,

@@ -10,10 +10,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from presage.evaluation.conditions import conditions
+from presage.evaluation.season import season_of
 from presage.evaluation.walk import Walk
 from presage.evaluation.walk_forward import WalkForward
 from presage.features.config import FeatureConfig
 from presage.frame import to_table
+from presage.lake.content import digest
 from presage.lake.tables import Lake, TableVersion
 from presage.models.bundle import read_bundle
 from presage.report.data import IssuedForecast, Report
@@ -27,7 +29,7 @@ from presage.steps.places import replace_sources
 from presage.steps.records import Forecast, Judged, NewRun
 from presage.steps.select import Built, build_panel, select_features
 from presage.steps.sink import Results, sink_results
-from presage.steps.train import season_of, train
+from presage.steps.train import train
 from presage.steps.walked import Walked
 from presage.steps.workdir import BUNDLE, job_key
 from presage.tasks import Engine
@@ -46,7 +48,9 @@ class JobBars:
 
     @cached_property
     def _walk(self) -> WalkForward:
-        return WalkForward(self.built.panel, self.job.spec, season=season_of(self.job, self.ingested))
+        spec = self.job.spec
+        season = season_of(spec, self.ingested.bars[spec.target.source].calendar)
+        return WalkForward(self.built.panel, spec, season=season)
 
     @property
     def entrants(self) -> tuple[str, ...]:
@@ -69,10 +73,14 @@ class JobBars:
         """Return the walks of entrants by name, of all where none is named; raises DataError where one cannot learn."""
         return self._walk.walk(selections, engine, only)
 
-    @property
+    @cached_property
     def digests(self) -> Mapping[str, str]:
-        """By source's name, the digest of its rows."""
-        return {name: version.digest for name, version in self.ingested.tables.items()}
+        """By name, the digests of all that the run sees: of each source's rows, and of the bars that are known of them.
+
+        Of the same rows, more bars are known on a later day.
+        """
+        rows = {name: version.digest for name, version in self.ingested.tables.items()}
+        return rows | {f"bars/{name}": digest(bars.rows) for name, bars in self.ingested.bars.items()}
 
     @property
     def results(self) -> Mapping[Data, Callable[[], Results]]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from presage.bars import Bars
 from presage.engine import engine_for
 from presage.errors import LeakageError
+from presage.evaluation.season import season_of
 from presage.features.definitions import Definition
 from presage.frame import INGESTED_AT, SERIES, TIME, Panel, moment
 from presage.lake.tables import Lake
@@ -106,8 +107,7 @@ def check_leaks(
     """
     require_supported(job, base)
     work = WorkDirectory(workdir)
-    settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
-    with work.only_run(job), engine_for(settings) as engine:
+    with work.only_run(job), engine_for(job.spec.engine, workers=workers) as engine:
         lake, placed = Lake(work.lake.as_uri()), replace_sources(job, sources)
         if job.spec.is_tabular:
             rows = ingest_rows(placed, lake, base=base, now=now)
@@ -157,7 +157,7 @@ def require_no_leaks(
     )
     require_clean(tuple(bar_leaks.check_bars_known_at(sample)))
     require_clean(bar_leaks.check_scales(sample, {name: one.rows for name, one in sample.bars.items()}))
-    require_clean(bar_leaks.check_columns(sample, bar_leaks.season_of(spec, bars)))
+    require_clean(bar_leaks.check_columns(sample, season_of(spec, bars[spec.target.source].calendar)))
     since = bar_leaks.scored_since(panel, spec)
     moments = choose_cutoffs(part.frames, bars, since=since, count=CUTOFFS_IN_A_RUN, seed=spec.seed)
     for frame in part.frames:
@@ -207,7 +207,7 @@ def _bars(
     moments = choose_cutoffs(part.frames, bars, since=bar_leaks.scored_since(panel, spec), count=cutoffs, seed=seed)
     knowledge = RawKnowledge(spec, lake, ingested.tables, bars, sample.series)
     yield from check_truncation(sample, knowledge, part.frames, moments)
-    season = bar_leaks.season_of(spec, bars)
+    season = season_of(spec, bars[spec.target.source].calendar)
     yield from bar_leaks.check_columns(sample, season)
     yield from bar_leaks.check_scales(sample, rows)
     yield check_shuffled(part, spec, season=season, engine=engine, seed=seed)

@@ -88,7 +88,7 @@ class JobRows:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """By source's name, the digest of its rows."""
+        """By name, the digests of all that the run sees: of the source's rows, as they were known."""
         return {self.job.spec.target.source: self.ingested.summary.digest}
 
     @property

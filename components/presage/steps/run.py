@@ -83,7 +83,6 @@ def run_job(
     require_supported(job, base)
     tabular = job.spec.is_tabular
     work = WorkDirectory(workdir)
-    settings = job.spec.engine if workers is None else job.spec.engine.model_copy(update={"workers": workers})
 
     def fitted(done: int, total: int) -> None:
         progress("fitting and predicting" if tabular else "fitting and forecasting", done, total)
@@ -98,7 +97,7 @@ def run_job(
         if found is not None:
             _LOG.info("run unchanged", extra={"job": job_key(job), "run": found.summary.run})
             return repeat(data, found, work, base=base)
-        with engine_for(settings, fitted) as engine:
+        with engine_for(job.spec.engine, fitted, workers=workers) as engine:
             walked = walk_all(data, engine)
         return conclude(data, walked, work=work, base=base, now=now, replaced=sources)
 

@@ -10,7 +10,7 @@ from presage.evaluation.final_fit import final_fit, training_window
 from presage.evaluation.intervals import calibrate_all
 from presage.evaluation.judge import judge
 from presage.evaluation.scorecard import Scorecard
-from presage.evaluation.season import default_season
+from presage.evaluation.season import season_of
 from presage.evaluation.trials import Trial, merge
 from presage.features.config import from_json
 from presage.frame import Panel, moment
@@ -22,7 +22,6 @@ from presage.models.bundle import (
     write_bundle,
 )
 from presage.models.contract import Task
-from presage.spec.base import parse_frequency
 from presage.spec.digest import procedure_digest, spec_digest
 from presage.spec.job import PredictionJob
 from presage.steps.frame_schema import frame_schema
@@ -45,12 +44,6 @@ class Trained:
     trials: tuple[Trial, ...]
 
 
-def season_of(job: PredictionJob, ingested: Ingested) -> int:
-    """Return the bars in a season of a job's target."""
-    weekdays = ingested.bars[job.spec.target.source].calendar == "Weekdays"
-    return job.spec.evaluation.season or default_season(parse_frequency(job.spec.frequency), weekdays=weekdays)
-
-
 def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun, tested: BackTest) -> Trained:
     """Judge a back-test of the job's contenders, and write the champion's bundle.
 
@@ -65,7 +58,8 @@ def train(job: PredictionJob, built: Built, ingested: Ingested, new: NewRun, tes
         DataError: There is too little to train or to judge on.
     """
     config = from_json((new.directory / FEATURES).read_text())
-    panel, target, season = built.panel, job.spec.target, season_of(job, ingested)
+    panel, target = built.panel, job.spec.target
+    season = season_of(job.spec, ingested.bars[target.source].calendar)
     scorecard, trials = judge(
         tested,
         job.spec,

@@ -59,5 +59,5 @@ def ingest(job: str, workdir: str, as_of: str, *, dataset: Path) -> Ingested:
         data=held.model_dump_json(),
         rows=table.height,
         digest=data_digest(held.sources),
-        sources=dict(found.digests),
+        sources={one.name: one.digest for one in held.sources},
     )
