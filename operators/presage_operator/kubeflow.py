@@ -20,9 +20,10 @@ from pydantic import BaseModel, ValidationError
 
 from presage.errors import StopError
 from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage_operator.actions import StartRun
 from presage_operator.desired.lake import workdir
-from presage_operator.desired.pipeline import job_parameter, pipeline_of, reach_fault
+from presage_operator.desired.pipeline import pipeline_of, reach_fault
 from presage_operator.desired.run import as_of_text
 from presage_operator.errors import HinderedError, JsonObject
 from presage_operator.names import Key
@@ -112,7 +113,7 @@ class PipelineRuns:
         if fault is not None:
             raise OutOfReachError(fault.message)
         parameters: JsonObject = {
-            "job": job_parameter(job),
+            "job": job_text(job),
             "workdir": workdir(job, self._settings),
             "as_of": as_of_text(start.as_of),
             "cadence": start.cadence,

@@ -12,6 +12,7 @@ from presage.cli.faults import UNEXPECTED, faults_end_the_command
 from presage.cli.options import AsOf, JobFile, moment
 from presage.cli.output import note
 from presage.errors import JobError
+from presage.spec.job_text import job_text
 from presage.spec.load import load_job
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def submit(  # noqa: PLR0917  # its arguments are options
         job = load_job(file)
         if cadence not in {"Train", "Forecast"}:
             raise JobError(f"--cadence: there is no {cadence!r}.", "Give Train or Forecast.")
-        from presage_pipelines.compile import compile_pipeline, job_text  # noqa: PLC0415  # an extra brings what it needs
+        from presage_pipelines.compile import compile_pipeline  # noqa: PLC0415  # an extra brings what it needs
         from presage_pipelines.submit import TOKEN, Runs  # noqa: PLC0415  # as above
 
         placement = _placement(job, image, lake_secret, lake_claim, tracking)

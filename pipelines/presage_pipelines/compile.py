@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kfp import compiler
 
-from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage_pipelines.pipeline import NAME, make_pipeline
 from presage_pipelines.placement import Placement
-
-# Kubernetes puts variables, secret ones too, in a $(NAME) of a container's arguments, and Argo its own in a {{name}}.
-_READ_BY_OTHERS = re.compile(r"\$(?=\()|\{(?=\{)")
 
 
 def compile_pipeline(placement: Placement) -> str:
@@ -36,17 +31,3 @@ def compile_pipeline(placement: Placement) -> str:
             pipeline_parameters=None if job is None else {"job": job_text(job)},
         )
         return path.read_text(encoding="utf-8")
-
-
-def job_text(job: PredictionJob) -> str:
-    """Return a job as the pipeline's parameter: compact JSON; what was left out stays left out.
-
-    It holds no secret, only references; of the metadata only name and namespace are kept. Nothing on its way to a step
-    takes a part of it for a variable's name.
-    """
-    head = {"name": job.metadata.name, "namespace": job.metadata.namespace}
-    spec = job.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
-    content = {"apiVersion": job.api_version, "kind": job.kind, "metadata": head, "spec": spec}
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    # Either sign stands within a JSON text's strings only.
-    return _READ_BY_OTHERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

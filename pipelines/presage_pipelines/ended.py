@@ -13,9 +13,8 @@ import typer
 from presage.cli.faults import faults_end_the_command
 from presage.cli.logs import set_up_logs
 from presage.cli.outcome import failure_of
-from presage.spec.outcome import RunOutcome, to_message
+from presage.spec.outcome import OUTCOME_VARIABLE, RunOutcome, to_message
 
-OUTCOME = "PRESAGE_OUTCOME"
 _INTERRUPTED = "interrupted: no part of this step was kept"
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def step() -> Iterator[list[RunOutcome]]:
 
 
 def _tell(outcome: RunOutcome) -> None:
-    named = os.environ.get(OUTCOME)
+    named = os.environ.get(OUTCOME_VARIABLE)
     # Where no container runtime has put a termination log, there is nobody to tell.
     if not named or not Path(named).exists():
         return

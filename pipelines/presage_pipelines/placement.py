@@ -12,8 +12,8 @@ from presage import __version__
 from presage.errors import JobError, NotSupportedError
 from presage.sources.secrets import SECRETS_DIRECTORY
 from presage.spec.job import PredictionJob
-from presage.tracking.place import OFF, parse_place
-from presage_pipelines.ended import OUTCOME
+from presage.spec.outcome import OUTCOME_VARIABLE
+from presage.tracking.place import OFF, TRACKING_VARIABLE, parse_place
 
 DEFAULT_IMAGE = f"presage/steps:{__version__}"
 LAKE_PATH = "/var/lib/presage"
@@ -30,11 +30,10 @@ _VARIABLES = {
     # The image is read-only to its user, who has no home.
     "HOME": "/tmp",  # noqa: S108  # the container's own
     "PRESAGE_LOG_LEVEL": "INFO",
-    OUTCOME: _TERMINATION_LOG,
+    OUTCOME_VARIABLE: _TERMINATION_LOG,
 }
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _STORE = ("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3")
-_TRACKING = "PRESAGE_TRACKING"
 _KEEPS_RUNS = "promote"
 _READS_SOURCES = frozenset({"ingest"})
 _WRITES_SINKS = frozenset({_KEEPS_RUNS, "forecast"})
@@ -93,7 +92,7 @@ class Placement:
         if self.lake_claim is not None:
             kubernetes.mount_pvc(task, self.lake_claim, LAKE_PATH)
         if self.tracking is not None and step == _KEEPS_RUNS:
-            task.set_env_variable(_TRACKING, self.tracking)
+            task.set_env_variable(TRACKING_VARIABLE, self.tracking)
         if self.job is not None:
             _resources(task, self.job)
             _secrets(task, self.job, step)

@@ -13,10 +13,11 @@ from kubernetes.client.rest import ApiException
 
 from presage.spec.digest import run_digest
 from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage.spec.load import parse_job
 from presage_operator.actions import StartRun
 from presage_operator.desired.claim import lake_claim
-from presage_operator.desired.job_file import job_file, size_fault
+from presage_operator.desired.job_file import size_fault
 from presage_operator.desired.run import run_job
 from presage_operator.desired.server import name_fault, server_objects
 from presage_operator.errors import JsonObject
@@ -194,7 +195,7 @@ def test_a_name_that_a_service_cannot_have_is_told_before_the_server_tells(
 
 
 def test_the_largest_job_that_is_taken_fits_a_pod_s_annotations(api: client.ApiClient, restricted: None) -> None:
-    content = json.loads(job_file(job_of("large", query="q" * 16384)))
+    content = json.loads(job_text(job_of("large", query="q" * 16384)))
     (source,) = content["spec"]["sources"]
     others = [source | {"name": f"s{number}"} for number in range(14)]
 

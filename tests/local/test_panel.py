@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from commands import Ended, presage
+from stock_case import stock_job, stocks
 
 from presage.models.bundle import read_bundle
 from presage_serving.directory import ModelDirectory
@@ -15,39 +16,17 @@ from presage_serving.metrics import Metrics
 
 # BHGE is listed from July 2017, WLTW from January 2016; AMZN is cut off, and of AAL there are 20 days.
 NAMES = ("AAL", "AAPL", "AMZN", "BHGE", "JWN", "WLTW")
-JOB = """
-apiVersion: presage.dev/v1alpha1
-kind: PredictionJob
-metadata: {{name: stocks}}
-spec:
-  frequency: 1d
-  target: {{source: stocks, column: range_volatility, minimum: 0}}
-  sources:
-    - name: stocks
-      file: {{uri: {table}}}
-      time: date
-      timeZone: America/New_York
-      series: Name
-      availability: {{lag: 0s}}
-      invalidRows: Drop
-  features:
-    - lag: {{columns: [stocks.range_volatility], steps: [1]}}
-    - rolling: {{columns: [stocks.range_volatility], windows: [5, 22]}}
-  models: [{{name: ridge}}, {{name: theta}}, {{name: mean_combination}}]
-  evaluation: {{folds: 4}}
-  promotion: {{replications: 200}}
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     """A folder with the job and a few of the stocks."""
     folder = tmp_path_factory.mktemp("stocks")
-    rows = pl.read_csv(shared_data / "sp500_stocks_5yr" / "sp500_stocks_5yr.csv.gz").filter(pl.col("Name").is_in(NAMES))
+    rows = stocks(shared_data, NAMES)
     ended = (pl.col("Name") == "AMZN") & (pl.col("date") >= "2017-06-01")
     short = (pl.col("Name") == "AAL") & (pl.col("date") >= "2013-03-09")
     rows.filter(~ended & ~short).write_csv(folder / "stocks.csv")
-    (folder / "stocks.yaml").write_text(JOB.format(table="stocks.csv"))
+    (folder / "stocks.yaml").write_text(stock_job("stocks.csv", "ridge", "theta", "mean_combination", folds=4))
     return folder
 
 

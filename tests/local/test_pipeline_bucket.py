@@ -16,8 +16,9 @@ from s3.gateway import BUCKET, Gateway
 
 from presage.errors import LakeConflictError, LakeError
 from presage.lake.tables import Lake
+from presage.spec.job_text import job_text
 from presage.steps.mirror import work_in
-from presage_pipelines.compile import compile_pipeline, job_text
+from presage_pipelines.compile import compile_pipeline
 from presage_pipelines.placement import Placement
 from presage_pipelines.steps.given import reading
 from presage_pipelines.steps.grade import grade
@@ -100,7 +101,7 @@ def test_a_step_that_learns_copies_the_tables_of_its_pin_and_no_other(
     data = ingest(job, workdir, AS_OF, dataset=tmp_path / "dataset").data
     with work_in(workdir, given) as place:
         Lake(str(place.directory / "lake")).write("forecasts/default.trips", pl.DataFrame({"a": [1.0]}))
-    with reading(workdir, data) as lake:
+    with reading(workdir, given, data) as lake:
         (table,) = lake.tables()
         assert table.startswith("raw/default.trips/")
         directory = lake.directory

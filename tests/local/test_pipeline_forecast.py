@@ -11,9 +11,9 @@ from row_job_case import DAYS, NOW, make_job, trips
 
 from presage.errors import JobError
 from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage.steps.promote import read_champions, roll_back, write_champions
 from presage.steps.workdir import WorkDirectory
-from presage_pipelines.compile import job_text
 from presage_pipelines.steps.forecast import forecast
 
 REASON = "the desk saw odd fares"

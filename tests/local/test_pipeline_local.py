@@ -15,15 +15,17 @@ import pytest
 from commands import EXAMPLES, content, presage
 from pipeline_case import AS_OF, Ran, command, pipeline_environment, run_pipeline
 from row_job_case import WAITING, make_job, trips
+from stock_case import stock_job, stocks
 
+from presage.spec.job_text import job_text
 from presage.spec.load import load_job, parse_job
 from presage.steps.workdir import WorkDirectory
-from presage_pipelines.compile import compile_pipeline, job_text
+from presage_pipelines.compile import compile_pipeline
 from presage_pipelines.placement import Placement
 
 # The runner takes the name of a Python image for a sign that a step can run without it.
 IMAGE = "python:3.11"
-STOCKS = ("AAPL", "JWN")
+NAMES = ("AAPL", "JWN")
 
 
 @pytest.fixture(scope="module")
@@ -131,65 +133,39 @@ def test_the_forecast_cadence_issues_from_the_champion(
     assert set((folder / "work" / "runs" / "default.quickstart").iterdir()) == before
 
 
-STOCK_JOB = """
-apiVersion: presage.dev/v1alpha1
-kind: PredictionJob
-metadata: {{name: stocks, namespace: desk}}
-spec:
-  frequency: 1d
-  target: {{source: stocks, column: range_volatility, minimum: 0}}
-  sources:
-    - name: stocks
-      file: {{uri: {table}}}
-      time: date
-      timeZone: America/New_York
-      series: Name
-      availability: {{lag: 0s}}
-      invalidRows: Drop
-  features:
-    - lag: {{columns: [stocks.range_volatility], steps: [1]}}
-    - rolling: {{columns: [stocks.range_volatility], windows: [5, 22]}}
-  models: [{{name: ridge}}]
-  evaluation: {{folds: 3}}
-  promotion: {{replications: 200}}
-"""
-
-
 @pytest.fixture(scope="module")
-def stocks(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
+def listed(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     """A folder with two stocks as they were in the autumn of 2017, and as they are at the end."""
     folder = tmp_path_factory.mktemp("stocks")
-    rows = pl.read_csv(shared_data / "sp500_stocks_5yr" / "sp500_stocks_5yr.csv.gz").filter(
-        pl.col("Name").is_in(STOCKS)
-    )
+    rows = stocks(shared_data, NAMES)
     rows.filter(pl.col("date") < "2017-10-01").write_csv(folder / "stocks.csv")
     rows.write_csv(folder / "later.csv")
     return folder
 
 
 @pytest.fixture(scope="module")
-def panel(stocks: Path) -> str:
+def panel(listed: Path) -> str:
     """The job over the stocks."""
-    return job_text(parse_job(STOCK_JOB.format(table=stocks / "stocks.csv"), "stocks.yaml"))
+    return job_text(parse_job(stock_job(listed / "stocks.csv", "ridge", folds=3), "stocks.yaml"))
 
 
 def test_a_panel_is_found_as_the_command_finds_it_and_graded_once_its_outcomes_are_known(
-    package: Path, stocks: Path, panel: str
+    package: Path, listed: Path, panel: str
 ) -> None:
-    given = {"workdir": stocks / "work", "job": panel}
-    first = run_pipeline(package, stocks / "root", **given)
+    given = {"workdir": listed / "work", "job": panel}
+    first = run_pipeline(package, listed / "root", **given)
     assert first.code == 0, first.log
-    assert first.outcome["scorecard"]["digest"] == commanded(panel, stocks)["digest"]
-    assert metadata(stocks / "root", "grade", "metrics") == {"count": 0.0}
-    (stocks / "stocks.csv").write_bytes((stocks / "later.csv").read_bytes())
-    later = run_pipeline(package, stocks / "root", cadence="Forecast", as_of="2026-02-02T03:04:05", **given)
+    assert first.outcome["scorecard"]["digest"] == commanded(panel, listed)["digest"]
+    assert metadata(listed / "root", "grade", "metrics") == {"count": 0.0}
+    (listed / "stocks.csv").write_bytes((listed / "later.csv").read_bytes())
+    later = run_pipeline(package, listed / "root", cadence="Forecast", as_of="2026-02-02T03:04:05", **given)
     assert later.code == 0, later.log
-    told = metadata(stocks / "root", "grade-2", "metrics")
-    assert told["count"] == len(STOCKS)
+    told = metadata(listed / "root", "grade-2", "metrics")
+    assert told["count"] == len(NAMES)
     assert told["mae"] > 0
     assert 0 <= told["coverage_0.8"] <= 1
-    grades = pl.read_parquet(newest(stocks / "root") / "grade-2" / "grades")
-    assert grades["series"].to_list() == list(STOCKS)
+    grades = pl.read_parquet(newest(listed / "root") / "grade-2" / "grades")
+    assert grades["series"].to_list() == list(NAMES)
     assert grades["target_time"].dt.strftime("%Y-%m-%d").unique().to_list() == ["2017-10-02"]
 
 

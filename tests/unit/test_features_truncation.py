@@ -9,7 +9,7 @@ import pytest
 from feature_bars import real_bars, spec_of
 
 from presage.features.build import build_frames
-from presage.features.truncation import first_difference, truncate
+from presage.features.truncation import first_difference, first_unequal, truncate
 from presage.frame import KNOWN_AT, Frame
 
 
@@ -68,6 +68,22 @@ def test_the_first_of_several_differences_is_named() -> None:
     found = first_difference(full, replace(full, features=features))
     assert found is not None
     assert (found.name, found.row) == ("sp500.Close.mean_22", 45)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "row"),
+    [
+        ([], [], None),
+        ([1.0, np.nan], [1.0, np.nan], None),
+        ([0.0, 1.0], [-0.0, 1.0], 0),
+        ([1.0, 2.0], [1.0, 3.0], 1),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], 2),
+        ([], [1.0], 0),
+        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 5.0]], 1),
+    ],
+)
+def test_the_first_row_that_differs_in_any_bit_is_told(ours: list, theirs: list, row: int | None) -> None:
+    assert first_unequal(np.array(ours), np.array(theirs)) == row
 
 
 def test_a_missing_origin_is_a_difference_and_a_gap_at_the_end_is_none() -> None:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from presage.spec.digest import procedure_digest, run_digest, spec_digest
+from presage.spec.digest import run_digest
 from presage.spec.job import PredictionJob
 from presage.spec.load import parse_job
 from presage_operator import names
 from presage_operator.actions import StartRun
 from presage_operator.desired.claim import lake_claim
-from presage_operator.desired.job_file import LARGEST_ANNOTATIONS, job_file, size_fault
+from presage_operator.desired.job_file import LARGEST_ANNOTATIONS, size_fault
 from presage_operator.desired.run import run_job
 from presage_operator.desired.server import server_objects
 from presage_operator.desired.serving import kinds_and_digest, serving_objects
 from presage_operator.errors import JsonObject
 from presage_operator.settings import Settings
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "examples").glob("*.yaml"))
 UID = "7b7e3f0c-0b8f-4b0e-9a52-3a3f2f1d9c11"
 RUN = "sp500-0a1b2c3d"
 LAKE_RUN = "20260102T030405Z-8f14e45f"
@@ -63,47 +61,6 @@ def pod(run: JsonObject) -> JsonObject:
 
 def served(job: PredictionJob = JOB, run: str = LAKE_RUN, settings: Settings = VOLUME) -> dict[str, JsonObject]:
     return {each["kind"]: each for each in server_objects(job, uid=UID, run=run, settings=settings)}
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_an_example_s_job_file_reads_to_the_same_digests(path: Path) -> None:
-    job = parse_job(path.read_text(), str(path))
-    read = parse_job(job_file(job), "job.json")
-    assert [digest(read) for digest in (spec_digest, run_digest, procedure_digest)] == [
-        digest(job) for digest in (spec_digest, run_digest, procedure_digest)
-    ]
-
-
-def test_text_that_yaml_reads_otherwise_than_json_stays_what_it_is() -> None:
-    awkward = 'yes "1e-3" \\ 😀 é \x7f \x85 \u2028 \u2029 \ufeff : # \t \n'
-    job = with_spec(
-        sources=[
-            {
-                "name": "sp500",
-                "availability": {"lag": "0s"},
-                "file": {"uri": "a b*.csv", "nullValues": ["", "~", "no", awkward]},
-                "columns": {awkward: "x", "on": "y"},
-                "units": {awkward: awkward},
-            }
-        ],
-        target={"source": "sp500", "column": "on"},
-        models=[{"name": "xgboost", "parameters": {"learning_rate": 1e-05, "reg_lambda": 1e20}}],
-    )
-    read = parse_job(job_file(job), "job.json")
-    assert read.spec == job.spec
-    assert spec_digest(read) == spec_digest(job)
-
-
-def test_a_job_as_the_api_server_filled_it_in_reads_to_the_same_digests() -> None:
-    filled = parse_job(JOB.model_dump_json(by_alias=True, exclude_none=True), "job")
-    read = parse_job(job_file(filled), "job.json")
-    assert (spec_digest(read), run_digest(read)) == (spec_digest(JOB), run_digest(JOB))
-
-
-def test_a_job_file_names_the_job_and_leaves_its_labels_and_annotations_out() -> None:
-    content = json.loads(job_file(JOB))
-    assert content["metadata"] == {"name": "sp500", "namespace": "desk"}
-    assert set(content) == {"apiVersion", "kind", "metadata", "spec"}
 
 
 def sql_job(length: int) -> PredictionJob:

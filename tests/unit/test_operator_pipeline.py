@@ -13,14 +13,12 @@ from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
 
-from presage.spec.digest import spec_digest
-from presage.spec.load import parse_job
 from presage.spec.outcome import Failure, RunOutcome, to_message
 from presage_operator import records
 from presage_operator.actions import StartRun
 from presage_operator.cache import Cache
 from presage_operator.compiled import load_pipeline
-from presage_operator.desired.pipeline import job_parameter, pipeline_of, reach_fault
+from presage_operator.desired.pipeline import pipeline_of, reach_fault
 from presage_operator.errors import JsonObject
 from presage_operator.names import Key
 from presage_operator.observe import JobReader, observe
@@ -187,17 +185,6 @@ def test_presage_s_own_pipeline_can_be_given_each_job(tmp_path: Path) -> None:
     # What the operator gives a run is what the pipeline takes.
     pipeline = json_format.ParseDict(made["pipeline_spec"], PipelineSpec())
     assert set(pipeline.root.input_definitions.parameters) == {"job", "workdir", "as_of", "cadence"}
-
-
-@pytest.mark.parametrize(
-    "text", ["a$(AWS_SECRET_ACCESS_KEY)b", "$$(X)", "{{workflow.name}}", "{{{$.inputs}}}", "$5 {a}"]
-)
-def test_no_part_of_a_job_is_taken_for_a_variable_on_its_way(text: str) -> None:
-    job = reading(table=None, query=text)
-    given = job_parameter(job)
-    assert "$(" not in given
-    assert "{{" not in given
-    assert spec_digest(parse_job(given, "the parameter")) == spec_digest(job)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from presage import __version__
 from presage.errors import JobError, NotSupportedError
 from presage.spec.digest import spec_digest
 from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage.spec.load import load_job, parse_job
-from presage_pipelines.compile import compile_pipeline, job_text
+from presage_pipelines.compile import compile_pipeline
 from presage_pipelines.placement import Placement
 
 ROOT = Path(__file__).parents[2]
@@ -137,13 +138,11 @@ def test_a_pipeline_of_one_job_has_it_as_its_default(job: PredictionJob, of_one_
     assert given == job_text(job)
 
 
-def test_nothing_on_its_way_to_a_step_takes_a_part_of_a_job_for_a_variable() -> None:
-    odd = JOB.replace('/fares",', '/fares?a=$(AWS_SECRET_ACCESS_KEY)&b={{workflow.name}}",')
-    job = parse_job(odd, "fares.yaml")
-    text = job_text(job)
-    assert "$(" not in text
-    assert "{{" not in text
-    assert spec_digest(parse_job(text, "job")) == spec_digest(job)
+def test_any_letters_of_a_job_reach_its_steps() -> None:
+    job = parse_job(JOB.replace("api.example/fares", "api.example/fares?of=Żółć-東京-😀"), "fares.yaml")
+    first, _ = documents(compile_pipeline(Placement(job=job)))
+    given = first["root"]["inputDefinitions"]["parameters"]["job"]["defaultValue"]
+    assert spec_digest(parse_job(given, "job")) == spec_digest(job)
 
 
 def test_every_step_has_the_job_s_resources_and_the_image(of_one_job: str) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from row_job_case import make_job
 
 from presage.errors import DataError, JobError, LakeError, StorageError
 from presage.spec.outcome import RunOutcome
@@ -33,7 +34,10 @@ def test_a_text_that_is_no_job_is_refused_by_the_parameter_s_name() -> None:
 
 def test_a_bucket_is_asked_for_nothing_by_a_text_that_is_no_pin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(LakeError, match="the data of an earlier step cannot be read"), reading("s3://lake/x", "{}"):
+    with (
+        pytest.raises(LakeError, match="the data of an earlier step cannot be read"),
+        reading("s3://lake/x", make_job(), "{}"),
+    ):
         pass
 
 

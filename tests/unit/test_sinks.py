@@ -143,7 +143,7 @@ def test_frames_in_prophets_shape_have_the_level():
 @pytest.mark.parametrize(
     ("fields", "error", "words"),
     [
-        ({"data": "grades"}, NotSupportedError, r"spec.sinks\[0\].data"),
+        ({"data": "grades"}, NotSupportedError, r"spec.sinks\[0\].data: this version writes no grades to sinks"),
         ({"layout": "DsYSymbol"}, NotSupportedError, r"spec.sinks\[0\].layout"),
         ({"table": "../x"}, JobError, r"spec.sinks\[0\].table"),
         ({"table": ".hidden"}, JobError, "cannot be a name"),
@@ -157,11 +157,16 @@ def test_what_cannot_be_written_is_refused_before_a_run(fields, error, words):
         require_supported(job(sink(**fields)), Path())
 
 
-@pytest.mark.parametrize("data", ["bars", "frames", "grades"])
+@pytest.mark.parametrize("data", ["bars", "frames"])
 def test_what_rows_do_not_have_is_refused_before_a_run(data):
     with pytest.raises(NotSupportedError, match=rf"spec.sinks\[0\].data: task Regression has no {data}") as told:
         require_supported(make_job(sinks=[sink(data=data)]), Path())
     assert "raw (the rows), forecasts (their predictions) or metrics" in told.value.remedy
+
+
+def test_grades_of_predictions_are_refused_as_those_of_forecasts_are():
+    with pytest.raises(NotSupportedError, match="writes no grades to sinks"):
+        require_supported(make_job(sinks=[sink(data="grades")]), Path())
 
 
 @pytest.mark.parametrize("data", ["raw", "forecasts"])

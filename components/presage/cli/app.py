@@ -15,7 +15,7 @@ from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_com
 from presage.cli.history import history
 from presage.cli.leak_check import leak_check
 from presage.cli.logs import set_up_logs
-from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, Sources, WorkDir, Workers, moment
+from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, OutcomeFile, Sources, WorkDir, Workers, moment
 from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.cli.push import Pushgateway, push
@@ -39,13 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-OutcomeFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--outcome", metavar="FILE", envvar="PRESAGE_OUTCOME", help="Write how it ended, as JSON of 4096 bytes at most."
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)

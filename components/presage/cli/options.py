@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from presage.cli.output import Output
+from presage.spec.outcome import OUTCOME_VARIABLE
 
 DEFAULT_WORKDIR = ".presage"
 MOMENT = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -30,6 +31,12 @@ AsOf = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=1000, help="Tasks at a time; default: the job's engine.")
+]
+OutcomeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--outcome", metavar="FILE", envvar=OUTCOME_VARIABLE, help="Write how it ended, as JSON of 4096 bytes at most."
+    ),
 ]
 Form = Annotated[Output, typer.Option("--output", "-o", help="Form of what goes to stdout.")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from presage.cli.champions import print_champions
 from presage.cli.faults import faults_end_the_command
 from presage.cli.history import champion_line
-from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, WorkDir, moment
+from presage.cli.options import DEFAULT_WORKDIR, AsOf, Form, JobFile, OutcomeFile, WorkDir, moment
 from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, progress_on_stderr
 from presage.cli.track import Tracking
@@ -39,14 +38,17 @@ def one_line(text: str | None) -> str | None:
     return line
 
 
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason", help="Why, in a few words; the history keeps them.", callback=one_line, show_default=False
+    ),
+]
+
+
 def rollback(  # noqa: PLR0917  # its arguments are options
     file: JobFile,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", help="Why, in a few words; the history keeps them.", callback=one_line, show_default=False
-        ),
-    ],
+    reason: Reason,
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="RUN", help="Run of the champion to bring back; default: the one before."),
@@ -61,15 +63,7 @@ def rollback(  # noqa: PLR0917  # its arguments are options
     workdir: WorkDir = DEFAULT_WORKDIR,
     as_of: AsOf = None,
     output: Form = Output.table,
-    outcome: Annotated[
-        Path | None,
-        typer.Option(
-            "--outcome",
-            metavar="FILE",
-            envvar="PRESAGE_OUTCOME",
-            help="Write how it ended, as JSON of 4096 bytes at most.",
-        ),
-    ] = None,
+    outcome: OutcomeFile = None,
     tracking: Tracking = None,
 ) -> None:
     """Bring an earlier champion back, and issue its next forecast."""

@@ -11,6 +11,7 @@ from presage.cli.options import DEFAULT_WORKDIR, Form, JobFile, WorkDir
 from presage.cli.output import Output, console, emit, note
 from presage.errors import JobError
 from presage.spec.load import load_job
+from presage.tracking.place import TRACKING_VARIABLE
 
 if TYPE_CHECKING:
     from presage.steps.track import Tracked
@@ -20,7 +21,7 @@ Tracking = Annotated[
     typer.Option(
         "--tracking",
         metavar="URI|off",
-        envvar=["PRESAGE_TRACKING", "MLFLOW_TRACKING_URI"],
+        envvar=[TRACKING_VARIABLE, "MLFLOW_TRACKING_URI"],
         help="MLflow to tell of finished runs: a server's address or sqlite:///FILE; default: a file in the work "
         "directory, where MLflow is installed.",
         show_envvar=False,

@@ -81,7 +81,7 @@ def differences(full: Frame, truncated: Frame) -> tuple[Difference, ...]:
     found = [
         Difference(name, row, full.time[row], full.origin[row], ours[name][row], theirs[name][row])
         for name in ours
-        if (row := _first_unequal(ours[name], theirs[name])) is not None
+        if (row := first_unequal(ours[name], theirs[name])) is not None
     ]
     found += [
         Difference("level", row, full.time[row], full.origin[row], full.level[row], np.nan)
@@ -119,9 +119,14 @@ def _columns(frame: Frame, known: BoolArray) -> dict[str, FloatArray | TimeArray
     return columns
 
 
-def _first_unequal(ours: FloatArray | TimeArray, theirs: FloatArray | TimeArray) -> int | None:
-    unequal = _bits(ours) != _bits(theirs)
-    return int(unequal.argmax()) if unequal.any() else None
+def first_unequal(ours: FloatArray | TimeArray, theirs: FloatArray | TimeArray) -> int | None:
+    """Return the first row in which two arrays differ in any bit, or that one of them lacks; None where none is."""
+    rows = min(len(ours), len(theirs))
+    unequal = _bits(ours[:rows]) != _bits(theirs[:rows])
+    differ = unequal.any(axis=tuple(range(1, unequal.ndim)))
+    if differ.any():
+        return int(differ.argmax())
+    return None if len(ours) == len(theirs) else rows
 
 
 def _bits(values: FloatArray | TimeArray) -> IntArray:

@@ -26,12 +26,12 @@ from presage.frame import KNOWN_AT, SERIES, TIME, Frame, Panel, TimeArray, momen
 from presage.leakage.columns import columns_read, newest_values
 from presage.leakage.finding import Finding, leak, passed
 from presage.leakage.known_at import check_known_at, early_rows
+from presage.leakage.scale import NAME as SCALE
 from presage.leakage.scale import scaled
 from presage.leakage.shift import check_shift
 from presage.leakage.truncation import Sample
 from presage.spec.job import PredictionJobSpec
 
-SCALE = "scale"
 NEWEST_ROWS = 4000
 """Origins of a series on which it is measured what a column explains."""
 _PRICES = frozenset({"open", "high", "low", "close", "adj close", "adj_close", "vwap"})

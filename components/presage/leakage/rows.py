@@ -9,8 +9,10 @@ import polars as pl
 
 from presage.errors import DataError
 from presage.evaluation.losses import Losses
-from presage.frame import KNOWN_AT, TIME, BoolArray, FloatArray, IntArray, TimeArray, moment
+from presage.features.truncation import first_unequal
+from presage.frame import KNOWN_AT, TIME, BoolArray, FloatArray, TimeArray, moment
 from presage.leakage.finding import Finding, leak, passed, skipped
+from presage.leakage.scale import NAME as SCALE
 from presage.leakage.scale import scaled
 from presage.leakage.shuffled import NAME as SHUFFLED
 from presage.leakage.shuffled import cheapest, judge_skill, shuffle_rows
@@ -29,6 +31,7 @@ COPIES = "target in columns"
 NEARLY = 0.999
 """Squared correlation with the target, of values or of ranks, or area under the ROC curve, from which on a column is
 the target but for a few rows."""
+_ABSENT: FloatArray = np.empty(0)
 
 Known = Callable[[np.datetime64], Observations]
 
@@ -98,7 +101,7 @@ def check_scales(observations: Observations, inputs: Inputs) -> tuple[Finding, .
                 message = f"Over all {len(observations):,} rows {how}: it was scaled by what came later."
                 found.append(
                     leak(
-                        "scale",
+                        SCALE,
                         "transform fitted on the future",
                         message,
                         column=f"{inputs.source}.{name}",
@@ -106,7 +109,7 @@ def check_scales(observations: Observations, inputs: Inputs) -> tuple[Finding, .
                         row=0,
                     )
                 )
-    return tuple(found) or (passed("scale", "no column was scaled on its whole history"),)
+    return tuple(found) or (passed(SCALE, "no column was scaled on its whole history"),)
 
 
 def as_known(rows: pl.DataFrame, target: str, cutoff: np.datetime64) -> pl.DataFrame:
@@ -143,7 +146,7 @@ def check_design(
         names, ours = _features(there, settled, inputs, spec)
         other_names, theirs = _features(then, np.isfinite(then.outcome), inputs, spec)
         for name in [*names, *(one for one in other_names if one not in names)]:
-            row = _first_unequal(ours.get(name), theirs.get(name))
+            row = first_unequal(ours.get(name, _ABSENT), theirs.get(name, _ABSENT))
             if row is not None and name not in found:
                 found[name] = leak(
                     TRUNCATION,
@@ -174,15 +177,6 @@ def _features(
     return design.names, {name: matrix[:, place] for place, name in enumerate(design.names)}
 
 
-def _first_unequal(ours: FloatArray | None, theirs: FloatArray | None) -> int | None:
-    if ours is None or theirs is None:
-        return 0
-    if len(ours) != len(theirs):
-        return min(len(ours), len(theirs))
-    unequal = np.ascontiguousarray(ours).view(np.int64) != np.ascontiguousarray(theirs).view(np.int64)
-    return int(unequal.argmax()) if unequal.any() else None
-
-
 def choose_row_cutoffs(settled: Observations, *, count: int, seed: int) -> TimeArray:
     """Return moments in the later half of the rows, one in each of as many equal parts; ascending, each once."""
     later: TimeArray = settled.time[len(settled) // 2 :]
@@ -209,10 +203,9 @@ def check_shuffled_rows(
         losses: Losses = score_rows(tested, "LogLoss" if spec.task == "Classification" else "MAE").losses
     except DataError as error:
         return skipped(SHUFFLED, error.what)
-    ours, theirs = (np.ascontiguousarray(one.predictions[learner.name].mean[last]) for one in (tested, changed))
-    differ: IntArray = np.flatnonzero(ours.view(np.int64) != theirs.view(np.int64))
-    if len(differ):
-        time = shuffled.time[tested.rows[last][differ[0]]]
+    row = first_unequal(*(one.predictions[learner.name].mean[last] for one in (tested, changed)))
+    if row is not None:
+        time = shuffled.time[tested.rows[last][row]]
         return leak(
             SHUFFLED,
             "outcomes reach the fit",

@@ -6,6 +6,7 @@ import numpy as np
 
 from presage.frame import FloatArray
 
+NAME = "scale"
 LEAST_ROWS = 30
 LEAST_DIFFERENT = 10
 """Different values below which a column names states, as -1 and 1 do."""

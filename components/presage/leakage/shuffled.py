@@ -17,6 +17,7 @@ from presage.evaluation.backtest import BackTest
 from presage.evaluation.scores import score
 from presage.evaluation.significance import diebold_mariano, loss_difference
 from presage.evaluation.walk_forward import back_test
+from presage.features.truncation import first_unequal
 from presage.frame import FloatArray, Frame, IntArray, Panel, to_change, to_level
 from presage.leakage.finding import Finding, leak, passed, skipped
 from presage.spec.job import PredictionJobSpec
@@ -105,8 +106,8 @@ def first_changed(one: BackTest, other: BackTest, name: str) -> int | None:
     """Return the first place of the last fold at which two walks' forecasts differ in any bit; None for none."""
     last = np.flatnonzero(one.fold == one.folds[-1].number)
     ours, theirs = (walk.forecasts[name].mean[last] for walk in (one, other))
-    differ = (np.ascontiguousarray(ours).view(np.int64) != np.ascontiguousarray(theirs).view(np.int64)).any(axis=1)
-    return int(last[differ.argmax()]) if differ.any() else None
+    row = first_unequal(ours, theirs)
+    return None if row is None else int(last[row])
 
 
 def shuffle(frame: Frame, spec: PredictionJobSpec, generator: np.random.Generator) -> Frame:

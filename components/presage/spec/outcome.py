@@ -10,6 +10,8 @@ from pydantic import Field
 from presage.spec.base import SpecModel
 from presage.spec.status import Champion, ConditionType, DigestText, RunText, ScorecardSummary
 
+OUTCOME_VARIABLE = "PRESAGE_OUTCOME"
+"""Variable that names the file that a run tells it in."""
 LARGEST_MESSAGE = 4096
 """Bytes; the kubelet cuts a termination message there."""
 

@@ -17,11 +17,10 @@ from presage.spec.forecast import ForecastSummary
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
 from presage.steps.bars import JobBars, read_bars
-from presage.steps.forecast import write_forecast
+from presage.steps.issued import issue_next
 from presage.steps.outcome import forecast_outcome
 from presage.steps.progress import Report
 from presage.steps.promote import read_champions
-from presage.steps.records import keep_forecast
 from presage.steps.rows import JobRows, read_rows
 from presage.steps.run import run_job
 from presage.steps.sink import write_sinks
@@ -79,19 +78,15 @@ def issue_forecast(
     if champions is None:
         raise LakeError("the run left no champion.", "Run the job again.")
     champion = champions.current
-    directory = work.run(job, champion.run)
     with work.only_run(job):
         lake = Lake(work.lake.as_uri())
         data: JobBars | JobRows
         if tabular:
-            design = read_model(directory / BUNDLE).design if sources else None
+            design = read_model(work.run(job, champion.run) / BUNDLE).design if sources else None
             data = read_rows(job, lake, base=base, now=now, sources=sources, design=design)
         else:
             data = read_bars(job, lake, base=base, now=now, sources=sources)
-        forecast = data.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
-        keep_forecast(lake, job, forecast.table, champion)
-        if isinstance(forecast.summary, ForecastSummary):
-            write_forecast(directory, forecast.summary)
+        forecast = issue_next(data, work, champion)
         outcome = forecast_outcome(job, work, champion)
         write_sinks(job, data.results, base=base)
     if out is not None:

@@ -97,6 +97,14 @@ def pin(data: JobBars | JobRows) -> Pin:
     )
 
 
+def parse_pin(text: str) -> Pin:
+    """Return the pin of a text, JSON; raises LakeError for a text that is none."""
+    try:
+        return Pin.model_validate_json(text)
+    except ValidationError as error:
+        raise LakeError("the data of an earlier step cannot be read.", "Run the pipeline again.") from error
+
+
 def pinned(job: PredictionJob, lake: Lake, text: str, *, now: datetime) -> JobBars | JobRows:
     """Return a job's data from the text of its pin.
 
@@ -110,10 +118,7 @@ def pinned(job: PredictionJob, lake: Lake, text: str, *, now: datetime) -> JobBa
         LakeError: The text is no pin, other software made it, or the lake does not hold what it names.
         DataError: No series can be learnt.
     """
-    try:
-        held = Pin.model_validate_json(text)
-    except ValidationError as error:
-        raise LakeError("the data of an earlier step cannot be read.", "Run the pipeline again.") from error
+    held = parse_pin(text)
     if held.lock != lock_digest():
         raise LakeError("an earlier step ran on other software than this one.", "Run the pipeline again.")
     if held.known_at is not None:

@@ -49,15 +49,15 @@ def require_sinks(job: PredictionJob, base: Path) -> None:
     """
     for number, sink in enumerate(job.spec.sinks):
         place = f"spec.sinks[{number}]"
+        if sink.data == "grades":
+            raise NotSupportedError(
+                f"{place}.data: this version writes no grades to sinks.",
+                "Set it to forecasts or metrics, or leave the sink out: a pipeline keeps its grades in the lake.",
+            )
         if job.spec.is_tabular and sink.data not in _OF_ROWS:
             raise NotSupportedError(
                 f"{place}.data: task {job.spec.task} has no {sink.data}, for it predicts rows from themselves.",
                 "Set it to raw (the rows), forecasts (their predictions) or metrics, or leave the sink out.",
-            )
-        if sink.data == "grades":
-            raise NotSupportedError(
-                f"{place}.data: this version grades no forecasts.",
-                "Set it to forecasts, metrics, raw, bars or frames, or leave the sink out.",
             )
         if sink.layout == "DsYSymbol" and sink.data not in _SHAPED:
             raise NotSupportedError(

@@ -15,13 +15,13 @@ from presage.lake.manifest import PinnedIncumbent, RunManifest, list_manifests
 from presage.models.bundle import read_bundle
 from presage.spec.forecast import FORECAST
 from presage.steps.bars import JobBars
-from presage.steps.forecast import write_forecast
 from presage.steps.history import FinishedRun, read_summary
 from presage.steps.inputs import inputs_of
+from presage.steps.issued import issue_next
 from presage.steps.metrics import metrics_results
 from presage.steps.outcome import run_outcome
-from presage.steps.promote import Champion, Champions, held_back, judged, read_champions
-from presage.steps.records import DoneRun, incumbent_before, is_issued, keep_forecast, tried_before
+from presage.steps.promote import Champions, held_back, judged, read_champions
+from presage.steps.records import DoneRun, incumbent_before, is_issued, tried_before
 from presage.steps.rows import JobRows
 from presage.steps.sink import write_sinks
 from presage.steps.workdir import BUNDLE, JOB, WorkDirectory
@@ -122,25 +122,15 @@ def repeat(data: JobBars | JobRows, found: FinishedRun, work: WorkDirectory, *, 
     if champions is None:
         raise LakeError(f"the champion file of {job.metadata.name} is gone.", "Run the job again.")
     champion = champions.current
-    served = work.run(job, champion.run)
-    issued = is_issued(data.lake, job, champion) and (job.spec.is_tabular or (served / FORECAST).exists())
+    beside = work.run(job, champion.run) / FORECAST
+    issued = is_issued(data.lake, job, champion) and (job.spec.is_tabular or beside.exists())
     if champion.run == summary.run and not issued:
-        _issue(data, served, champion)
+        # A run that was killed after its verdict left it out.
+        issue_next(data, work, champion)
     held = None if champion.run == summary.run else held_back(champions, inputs_of(data))
     outcome = run_outcome(job, work, summary, champion, held)
     write_sinks(job, {**data.results, **metrics_results(job, work)}, base=base)
     return DoneRun(report=None, summary=summary, outcome=outcome, directory=found.directory, held_back=held)
-
-
-def _issue(data: JobBars | JobRows, directory: Path, champion: Champion) -> None:
-    """Keep the champion's forecast, which a run that was killed after its verdict left out."""
-    if isinstance(data, JobRows):
-        rows = data.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
-        keep_forecast(data.lake, data.job, rows.table, champion)
-        return
-    bars = data.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
-    keep_forecast(data.lake, data.job, bars.table, champion)
-    write_forecast(directory, bars.summary)
 
 
 def known_between(panel: Panel, start: datetime, end: datetime) -> bool:

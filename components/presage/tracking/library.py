@@ -6,10 +6,11 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from presage.errors import JobError, MissingExtraError, PresageError, TrackingUnavailableError
+from presage.tasks import environment
 from presage.tracking.place import TrackingPlace
 
 _SETTINGS = {
@@ -66,7 +67,7 @@ def library(place: TrackingPlace) -> Iterator[None]:
     given = {"MLFLOW_TRACKING_USERNAME": place.username, "MLFLOW_TRACKING_PASSWORD": place.password}
     settings = {name: os.environ.get(name, value) for name, value in _BOUNDS.items()} | _SETTINGS
     settings |= {name: value for name, value in given.items() if value is not None}
-    with _environment(settings), _silence():
+    with environment(settings), _silence():
         try:
             yield
         except PresageError:
@@ -78,22 +79,8 @@ def library(place: TrackingPlace) -> Iterator[None]:
 @contextmanager
 def no_retries() -> Iterator[None]:
     """Let a request be sent once: an answer that is lost must not make the client create a thing twice."""
-    with _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
+    with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
         yield
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

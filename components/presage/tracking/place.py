@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from presage.errors import JobError, NotSupportedError
 
+TRACKING_VARIABLE = "PRESAGE_TRACKING"
+"""Variable that names the MLflow that is told of runs."""
 OFF = "off"
 _SQLITE = "sqlite:///"
 _DATABASES = frozenset({"mysql", "postgresql", "mssql"})
@@ -100,7 +102,7 @@ def _no_address() -> JobError:
     return JobError(
         "the tracking URI is no address of MLflow.",
         f"Write http://host:port, https://host, sqlite:///path/to/mlflow.db, or {OFF} "
-        "(--tracking, PRESAGE_TRACKING or MLFLOW_TRACKING_URI).",
+        f"(--tracking, {TRACKING_VARIABLE} or MLFLOW_TRACKING_URI).",
     )
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 from presage.errors import JobError
+from presage.sources.secrets import SECRETS_DIRECTORY
 from presage.spec.job import PredictionJob
+from presage.spec.outcome import OUTCOME_VARIABLE
 from presage_operator.actions import StartRun
 from presage_operator.desired.fault import Fault
-from presage_operator.desired.job_file import job_file
 from presage_operator.desired.lake import MOUNT_PATH
 from presage_operator.desired.pod import USER, environment
 from presage_operator.desired.run import OUTCOME, run_environment
@@ -32,8 +33,6 @@ from presage_operator.settings import Settings
 
 SECRETS = "/etc/presage/secrets"
 """Where the Secrets that a job names stand in its steps, each in a folder of its name."""
-OUTCOME_VARIABLE = "PRESAGE_OUTCOME"
-SECRETS_VARIABLE = "PRESAGE_SECRETS_DIR"
 
 _CREDENTIALS: list[JsonValue] = [
     {"secretKey": name, "envVar": name} for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -43,8 +42,6 @@ _TRACKING_USER: list[JsonValue] = [
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 ]
 _VOLUME_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# Kubernetes puts variables, secret ones too, in a $(NAME) of a container's arguments, and Argo its own in a {{name}}.
-_READ_BY_OTHERS = re.compile(r"\$(?=\()|\{(?=\{)")
 
 
 def pipeline_of(compiled: JsonObject, job: PredictionJob, start: StartRun, settings: Settings) -> JsonObject:
@@ -102,12 +99,6 @@ def executors(pipeline: JsonObject) -> Iterator[tuple[str, JsonObject]]:
         yield name, container
 
 
-def job_parameter(job: PredictionJob) -> str:
-    """Return a job's file as a parameter: nothing on its way to a step takes a part of it for a variable's name."""
-    # Either sign stands within a JSON text's strings only.
-    return _READ_BY_OTHERS.sub(lambda found: f"\\u{ord(found[0]):04x}", job_file(job))
-
-
 def reach_fault(job: PredictionJob, settings: Settings, *, namespace: str | None) -> Fault | None:
     """Return what keeps a job's steps from what they need, or from what they may have; None where nothing does.
 
@@ -149,7 +140,7 @@ def reach_fault(job: PredictionJob, settings: Settings, *, namespace: str | None
 def _container(container: JsonObject, job: PredictionJob, settings: Settings) -> JsonObject:
     variables = {**run_environment(settings), OUTCOME_VARIABLE: OUTCOME}
     if _secrets(job):
-        variables[SECRETS_VARIABLE] = SECRETS
+        variables[SECRETS_DIRECTORY] = SECRETS
     present = container.get("env")
     kept = [one for one in present if isinstance(one, dict)] if isinstance(present, list) else []
     env = [*(one for one in kept if one.get("name") not in variables), *environment(variables)]

@@ -7,9 +7,11 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from presage.spec.job import PredictionJob
+from presage.spec.job_text import job_text
 from presage.spec.status import RunKind
+from presage.tracking.place import OFF, TRACKING_VARIABLE
 from presage_operator.actions import StartRun
-from presage_operator.desired.job_file import NAME, PATH, job_file
+from presage_operator.desired.job_file import NAME, PATH
 from presage_operator.desired.lake import bucket_credentials, bucket_environment, lake_mounts, lake_volumes, workdir
 from presage_operator.desired.metadata import metadata
 from presage_operator.desired.pod import (
@@ -74,7 +76,7 @@ def run_job(job: PredictionJob, start: StartRun, settings: Settings) -> JsonObje
             ]
         },
         "template": {
-            "metadata": {"labels": {**run_labels}, "annotations": {JOB_FILE: job_file(job)}},
+            "metadata": {"labels": {**run_labels}, "annotations": {JOB_FILE: job_text(job)}},
             "spec": _pod(job, start, settings),
         },
     }
@@ -101,7 +103,7 @@ def run_environment(settings: Settings) -> dict[str, str]:
         **_THREADS,
         **(bucket_environment(bucket) if bucket is not None else {}),
         # Without a server, a run would tell a file of its own beside each lake.
-        "PRESAGE_TRACKING": settings.tracking.uri or "off",
+        TRACKING_VARIABLE: settings.tracking.uri or OFF,
         **({"PRESAGE_PUSHGATEWAY": gateway} if gateway is not None else {}),
     }
 

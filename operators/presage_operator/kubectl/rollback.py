@@ -9,7 +9,7 @@ import typer
 from presage.cli.champions import print_champions
 from presage.cli.faults import faults_end_the_command
 from presage.cli.output import console, note
-from presage.cli.rollback import one_line
+from presage.cli.rollback import Reason
 from presage.errors import StopError
 from presage_operator.kubectl.cluster import connect
 from presage_operator.kubectl.options import Context, Kubeconfig, Name, Namespace
@@ -21,12 +21,7 @@ from presage_operator.names import ROLLBACK_BY, ROLLBACK_FROM, ROLLBACK_REASON, 
 def rollback(
     name: Name,
     *,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", help="Why, in a few words; the history keeps them.", callback=one_line, show_default=False
-        ),
-    ],
+    reason: Reason,
     to: Annotated[
         str | None,
         typer.Option(

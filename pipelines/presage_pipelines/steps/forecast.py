@@ -9,15 +9,13 @@ from presage.files import write_atomically
 from presage.lake.manifest import MANIFEST, load_manifest
 from presage.lake.tables import Lake
 from presage.spec.digest import procedure_digest
-from presage.spec.forecast import ForecastSummary
 from presage.spec.job import PredictionJob
 from presage.spec.outcome import RunOutcome
-from presage.steps.forecast import write_forecast
 from presage.steps.history import read_summary
+from presage.steps.issued import issue_next
 from presage.steps.outcome import forecast_outcome, run_outcome
 from presage.steps.pinned import pinned
 from presage.steps.promote import Champions, held_back, read_champions
-from presage.steps.records import keep_forecast
 from presage.steps.sink import write_sinks
 from presage.steps.workdir import WorkDirectory
 from presage_pipelines.steps.given import BASE, job_of, moment_of, writing
@@ -42,12 +40,8 @@ def forecast(job: str, workdir: str, data: str, as_of: str, run: str = "", *, is
     with writing(workdir, parsed) as work:
         champions = _champions(parsed, work, workdir, run)
         champion = champions.current
-        lake, directory = Lake(work.lake.as_uri()), work.run(parsed, champion.run)
-        found = pinned(parsed, lake, data, now=now)
-        made = found.forecast(directory, run=champion.run, model=champion.model, promoted=champion.promoted)
-        keep_forecast(lake, parsed, made.table, champion)
-        if isinstance(made.summary, ForecastSummary):
-            write_forecast(directory, made.summary)
+        found = pinned(parsed, Lake(work.lake.as_uri()), data, now=now)
+        made = issue_next(found, work, champion)
         if run:
             # The step that kept the run has written its sinks.
             kept = work.run(parsed, run)

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from pydantic import ValidationError
-
-from presage.errors import JobError, LakeConflictError, LakeError
-from presage.files import storage_faults
+from presage.errors import JobError
 from presage.lake.tables import Lake
 from presage.spec.job import PredictionJob
 from presage.spec.load import parse_job
-from presage.steps.bucket import Bucket, BucketPlace
-from presage.steps.mirror import work_in
-from presage.steps.pinned import Pin
-from presage.steps.workdir import WorkDirectory
+from presage.steps.mirror import look_at, work_in
+from presage.steps.pinned import parse_pin
+from presage.steps.workdir import WorkDirectory, job_key
 
 BASE = Path()
 """Folder that a job's relative paths start from: the container's working directory."""
-_BUCKET = "s3://"
 
 
 def job_of(text: str) -> PredictionJob:
@@ -56,43 +50,23 @@ def writing(workdir: str, job: PredictionJob) -> Iterator[WorkDirectory]:
 
 
 @contextmanager
-def reading(workdir: str, data: str) -> Iterator[Lake]:
+def reading(workdir: str, job: PredictionJob, data: str) -> Iterator[Lake]:
     """Give a lake that holds what a pin's series or rows are made of, to a step that writes nothing.
 
     Any number of steps may read at once. Of a bucket only the tables that are read are copied.
 
     Args:
         workdir: A directory's path, or `s3://bucket/prefix`.
+        job: The job.
         data: The pin, as JSON.
 
     Raises:
         LakeError: The text is no pin.
         LakeConflictError: A table of the bucket was cleaned up while it was read.
-        PresageError: As `presage.steps.mirror.work_in`.
+        PresageError: As `presage.steps.mirror.look_at`.
     """
-    if not workdir.startswith(_BUCKET):
-        yield Lake(WorkDirectory(Path(workdir)).lake.as_uri())
-        return
-    with closing(Bucket(BucketPlace.parse(workdir))) as bucket, TemporaryDirectory(prefix="presage-") as folder:
-        for table in _tables(data):
-            for name in bucket.list(f"lake/{table}/"):
-                _fetch(bucket, name, Path(folder) / name)
-        yield Lake((Path(folder) / "lake").as_uri())
-
-
-def _tables(data: str) -> list[str]:
-    try:
-        pin = Pin.model_validate_json(data)
-    except ValidationError as error:
-        raise LakeError("the data of an earlier step cannot be read.", "Run the pipeline again.") from error
+    pin = parse_pin(data)
     names = [f"bars/{name}" for name in pin.bars] or list(pin.tables)
-    return [pin.tables[name].table for name in names]
-
-
-def _fetch(bucket: Bucket, name: str, path: Path) -> None:
-    held = bucket.read(name)
-    if held is None:
-        raise LakeConflictError(f"{bucket.place}/{name} went while it was read.", "Run it again.")
-    with storage_faults(path, "TMPDIR"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(held[0])
+    needed = tuple(f"lake/{pin.tables[name].table}/" for name in names)
+    with look_at(workdir, job_key(job), lambda name: name.startswith(needed)) as place:
+        yield Lake(WorkDirectory(place.directory).lake.as_uri())

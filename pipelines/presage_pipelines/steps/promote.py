@@ -23,11 +23,9 @@ from presage.steps.track import track_finished, tracking_place
 from presage.steps.unchanged import repeat, unchanged
 from presage.steps.walked import Walked, read_selections, read_walks
 from presage.steps.workdir import BUNDLE, WorkDirectory
+from presage.tracking.place import TRACKING_VARIABLE
 from presage_pipelines.shown import Ranking, ranking
 from presage_pipelines.steps.given import BASE, job_of, moment_of
-
-TRACKING = "PRESAGE_TRACKING"
-"""Variable that names the MLflow that is told of the run; without it none is."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def promote(
         by_name |= read_walks(path)
     walked = Walked(read_selections(features), by_name)
     with work_in(workdir, parsed) as place:
-        asked = os.environ.get(TRACKING)
+        asked = os.environ.get(TRACKING_VARIABLE)
         told = tracking_place(asked, place) if asked else None
         done = _kept(WorkDirectory(place.directory), parsed, data, walked, now)
         place.keep()

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from presage.engine import engine_for
-from presage.lake.tables import Lake
-from presage.spec.job import PredictionJob
 from presage.steps.pinned import pinned
-from presage.steps.walked import Walkable, read_selections, write_selections, write_walks
+from presage.steps.walked import read_selections, write_selections, write_walks
 from presage_pipelines.steps.given import job_of, reading
 
 # What is issued now has a time; what is learnt has none.
@@ -37,7 +35,7 @@ def select(job: str, workdir: str, data: str, *, features: Path) -> list[str]:
         LakeError: The lake does not hold what the pin names.
     """
     parsed = job_of(job)
-    with reading(workdir, data) as lake, engine_for(parsed.spec.engine, _nobody) as engine:
+    with reading(workdir, parsed, data) as lake, engine_for(parsed.spec.engine) as engine:
         found = pinned(parsed, lake, data, now=_ANY_TIME)
         write_selections(features, found.select(engine))
         return list(found.entrants)
@@ -59,14 +57,6 @@ def train(job: str, workdir: str, data: str, entrant: str, *, features: Path, wa
         LakeError: The lake does not hold what the pin names, or the features cannot be read.
     """
     parsed = job_of(job)
-    with reading(workdir, data) as lake, engine_for(parsed.spec.engine, _nobody) as engine:
-        walked = _found(parsed, lake, data).walk(read_selections(features), engine, {entrant})
-        write_walks(walk, walked)
-
-
-def _found(job: PredictionJob, lake: Lake, data: str) -> Walkable:
-    return pinned(job, lake, data, now=_ANY_TIME)
-
-
-def _nobody(_done: int, _total: int) -> None:
-    """Tell nobody how far the step is."""
+    with reading(workdir, parsed, data) as lake, engine_for(parsed.spec.engine) as engine:
+        found = pinned(parsed, lake, data, now=_ANY_TIME)
+        write_walks(walk, found.walk(read_selections(features), engine, {entrant}))
