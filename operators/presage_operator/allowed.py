@@ -78,8 +78,10 @@ class _Places:
         elif source.s3 is not None:
             yield from self._store((*place,), source.s3.uri, source.s3.endpoint, source.s3.region)
         elif source.exchange is not None:
-            # Only the library knows an exchange's hosts.
-            if "*" not in self.allowed.hosts or "https" not in _schemes(self.allowed):
+            if source.exchange.uri is not None:
+                yield from self._address((*place, "uri"), source.exchange.uri)
+            # Only the library knows an exchange's own hosts.
+            elif "*" not in self.allowed.hosts or "https" not in _schemes(self.allowed):
                 yield (*place, "name"), source.exchange.name, "no exchange: its hosts are not listed one by one"
         elif source.http is not None:
             yield from self._address((*place, "url"), source.http.url)

@@ -267,3 +267,15 @@ def test_sinks_and_the_engine_are_judged_and_no_sink_is_a_file() -> None:
     ]
     listed = refused_places(job(engine={"type": "dask", "address": "tcp://dask.example.com:8786"}), LISTED)
     assert listed == ()
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://169.254.169.254", "http://127.0.0.1:8080", "https://metadata.google.internal", "file:///etc"]
+)
+def test_the_address_of_an_exchange_is_judged_as_any_other(uri: str) -> None:
+    assert len(faults(DEFAULT, exchange={"name": "kraken", "symbols": ["BTC/USD"], "uri": uri})) == 1
+
+
+def test_an_exchange_may_be_behind_an_address_that_is_allowed() -> None:
+    exchange = {"name": "kraken", "symbols": ["BTC/USD"], "uri": "https://kraken.example.com"}
+    assert not faults(DEFAULT, exchange=exchange)
