@@ -9,6 +9,8 @@ UV := .uv/bin/uv
 JOB ?= manifests/examples/quickstart.yaml
 WORKDIR ?= .presage
 TESTS ?= tests
+PLATFORMS ?= linux/amd64,linux/arm64
+IMAGE_VERSION = $(shell awk '/^appVersion:/ { print $$2 }' charts/presage/Chart.yaml)
 TEST_EXTRAS := $(addprefix --extra ,train statistics s3 http sql exchange clickhouse dask spark serving kserve operator pipelines tracking metrics)
 
 .PHONY: help
@@ -35,12 +37,16 @@ check: .venv/.test-ready ## Lint, types, and the arrows between packages.
 generate: .venv/.test-ready ## Write the CRD, the JSON Schema, the reference page, the chart and the pipeline.
 	@.venv/bin/python -m presage.spec.generate
 	@.venv/bin/presage compile --out pipelines/presage_pipelines/pipeline.yaml
+	@.venv/bin/python charts/dashboards/generate.py
 	@.venv/bin/python charts/generate.py
+	@.venv/bin/python docs/generate.py
 
 .PHONY: verify
 verify: .venv/.test-ready ## Fail where a generated file is not what the types say.
 	@.venv/bin/python -m presage.spec.generate --check
+	@.venv/bin/python charts/dashboards/generate.py --check
 	@.venv/bin/python charts/generate.py --check
+	@.venv/bin/python docs/generate.py --check
 	@.venv/bin/presage compile | diff - pipelines/presage_pipelines/pipeline.yaml
 
 .PHONY: gate
@@ -86,8 +92,32 @@ cluster-build: .venv/.test-ready ## Build Kubernetes and helm for the tests (som
 	@.venv/bin/python tests/cluster/node.py build
 
 .PHONY: images
-images: .venv/.test-ready system-packages ## Build the three images where no registry is reached (some minutes, once).
+images: .venv/.test-ready system-packages ## Build the images where no registry is reached (a quarter of an hour, once).
 	@.venv/bin/python tests/cluster/images.py
+	@.venv/bin/python tests/cluster/platform_image.py
+
+.PHONY: images-publish
+images-publish: ## Build the three images for PLATFORMS by docker buildx, and push them to REGISTRY.
+	@test -n "$(REGISTRY)" || { echo "REGISTRY=HOST/PATH is missing: where the images are pushed" >&2; exit 2; }
+	@docker buildx build --push --platform $(PLATFORMS) -f operators/Dockerfile -t $(REGISTRY)/presage/operator:$(IMAGE_VERSION) .
+	@docker buildx build --push --platform $(PLATFORMS) -f components/Dockerfile -t $(REGISTRY)/presage/steps:$(IMAGE_VERSION) .
+	@docker buildx build --push --platform $(PLATFORMS) -f serving/Dockerfile -t $(REGISTRY)/presage/server:$(IMAGE_VERSION) .
+
+.PHONY: images-mirror
+images-mirror: .venv/.run-ready ## Copy the images that the charts name to the registry TO, by skopeo.
+	@test -n "$(TO)" || { echo "TO=HOST/PATH is missing: the registry that the images are copied to" >&2; exit 2; }
+	@.venv/bin/python charts/mirror.py copy --to $(TO)
+
+.PHONY: images-lock
+images-lock: .venv/.run-ready ## Write the digests that REGISTRY has of the charts' images, as values for Helm.
+	@test -n "$(REGISTRY)" || { echo "REGISTRY=HOST/PATH is missing: the registry that is asked" >&2; exit 2; }
+	@.venv/bin/python charts/mirror.py lock --registry $(REGISTRY)
+
+.PHONY: sbom
+sbom: | $(UV) ## Write build/sbom.cdx.json: every package of the lock, as CycloneDX.
+	@mkdir -p build
+	@$(UV) export --quiet --frozen --all-extras --all-groups --format cyclonedx1.5 --output-file build/sbom.cdx.json >/dev/null
+	@echo build/sbom.cdx.json
 
 .PHONY: function
 function: | $(UV) ## Build the cloud function, build/exchange_bars.zip, for Python 3.12 on x86-64 Linux.

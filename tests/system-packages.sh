@@ -11,7 +11,12 @@ want() { # package program
 want openssl openssl
 want default-jre-headless java # for Spark
 want mariadb-server mariadbd
+want prometheus promtool
+want prometheus-alertmanager amtool
 want prometheus-pushgateway prometheus-pushgateway
+want busybox busybox
+want skopeo skopeo
+want docker-registry docker-registry
 # Debian's own folder of its programs is in no PATH.
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || want postgresql initdb
 # The cluster's node, unless KUBECONFIG names another cluster.
@@ -25,10 +30,17 @@ if [ -z "${KUBECONFIG:-}" ]; then
   # The images, where no registry is reached.
   want buildah buildah
   want mmdebstrap mmdebstrap
+  want maven mvn # for Kafka
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  # Debian starts a server when it is installed, unless this file forbids it; tests start their own.
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    trap 'rm --force /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+  fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 else

@@ -140,6 +140,6 @@ class Controller:
         )
 
 
-def phases(controller: Controller) -> list[str]:
-    """Return the phase of every job."""
-    return [record.phase or "None" for record in controller.cluster.cache.jobs()]
+def phases(controller: Controller) -> list[tuple[str, str]]:
+    """Return the namespace and the phase of every job."""
+    return [(record.key.namespace, record.phase or "None") for record in controller.cluster.cache.jobs()]

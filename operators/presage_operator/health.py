@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -26,8 +26,8 @@ class HealthServer:
         self._wanted = port
         self._registry = registry
         app = web.Application()
-        app.router.add_get("/healthz", lambda request: _state(request, alive()))
-        app.router.add_get("/readyz", lambda request: _state(request, ready()))
+        app.router.add_get("/healthz", _state(alive))
+        app.router.add_get("/readyz", _state(ready))
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         self.port = port
@@ -50,5 +50,8 @@ class HealthServer:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _state(_request: web.Request, good: bool) -> web.Response:  # one answer of two
-    return web.Response(text="ok\n" if good else "no\n", status=200 if good else 503)
+def _state(good: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", status=200) if good() else web.Response(text="no\n", status=503)
+
+    return answer

@@ -1,4 +1,4 @@
-"""The operator's metrics, in Prometheus' units and words; no label takes a job's name."""
+"""The operator's metrics, in Prometheus' units and words; a label takes a job's namespace, and none its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Metrics:
     Args:
         depth: Keys that a worker could take now.
         oldest_seconds: How long the oldest of them waits.
-        phases: Phases of all jobs.
+        phases: Namespace and phase of every job.
         watch_faults: How many kinds cannot be watched at present.
     """
 
@@ -28,7 +28,7 @@ class Metrics:
         self,
         depth: Callable[[], float],
         oldest_seconds: Callable[[], float],
-        phases: Callable[[], Iterable[str]],
+        phases: Callable[[], Iterable[tuple[str, str]]],
         watch_faults: Callable[[], float],
     ) -> None:
         self.registry = CollectorRegistry()
@@ -60,12 +60,13 @@ class Metrics:
 
 
 class _Phases(Collector):
-    def __init__(self, phases: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, phases: Callable[[], Iterable[tuple[str, str]]]) -> None:
         self._phases = phases
 
     def collect(self) -> Iterable[Metric]:
         """Give the number of jobs in each phase, counted when it is asked for."""
-        family = GaugeMetricFamily("presage_jobs", "Jobs by phase.", labels=["phase"])
-        for phase, count in sorted(Tally(self._phases()).items()):
-            family.add_metric([phase], count)
+        # Not `namespace`: that is the operator's own, which a scrape adds.
+        family = GaugeMetricFamily("presage_jobs", "Jobs by phase.", labels=["job_namespace", "phase"])
+        for place, count in sorted(Tally(self._phases()).items()):
+            family.add_metric(place, count)
         yield family

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from presage.errors import NotSupportedError, RetryError
 from presage.steps.bucket import Bucket, BucketPlace
@@ -50,27 +51,45 @@ def run_server(name: str, location: str, host: str, port: int) -> None:
         RetryError: The address cannot be listened on.
         KeyboardInterrupt: The server was interrupted, and has finished what was in flight.
     """
-    # The server raises the signal once more when it has finished.
+    # To open a bucket may take long.
     signal.signal(signal.SIGTERM, _end)
     metrics = Metrics()
     with _opened(location, metrics) as (directory, interval):
         application = Application(name, directory, metrics, clock=lambda: datetime.now(UTC), interval=interval)
-        listening = _listen(host, port)
-        _join_logs()
-        logger.info("listening", extra={"host": host, "port": listening.getsockname()[1], "model": name})
-        server = uvicorn.Server(
-            uvicorn.Config(
-                application.asgi(),
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                ws="none",
-                backlog=_BACKLOG,
-                timeout_keep_alive=_IDLE_SECONDS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
+        serve_asgi(application.asgi(), host, port, model=name)
+
+
+def serve_asgi(application: ASGIApp, host: str, port: int, **told: str) -> None:
+    """Serve an application until a stop signal, then finish what is in flight; SIGTERM ends with exit code 0.
+
+    Args:
+        application: What answers.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any that is free.
+        told: More fields of the log's line that says where it listens.
+
+    Raises:
+        RetryError: The address cannot be listened on.
+        KeyboardInterrupt: The server was interrupted, and has finished what was in flight.
+    """
+    # The server raises the signal once more when it has finished.
+    signal.signal(signal.SIGTERM, _end)
+    listening = _listen(host, port)
+    _join_logs()
+    logger.info("listening", extra={"host": host, "port": listening.getsockname()[1], **told})
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            ws="none",
+            backlog=_BACKLOG,
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        server.run(sockets=[listening])
+    )
+    server.run(sockets=[listening])
 
 
 @contextmanager

@@ -70,27 +70,52 @@ def go_programs(
     Raises:
         BuildError: There are neither the programs nor a Go toolchain, or the build fails.
     """
-    if folder.is_dir():
-        return folder
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        raise BuildError(f"no Go toolchain to build {folder}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.is_dir():
-            return folder  # another process built it while this one waited
-        # Built beside and renamed, so that an interrupted build leaves no half of a folder.
-        built = Path(scratch) / "built"
+
+    def build(built: Path) -> None:
+        go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+        if go is None:
+            raise BuildError(f"no Go toolchain to build {folder}")
         built.mkdir()
         command = [go, "build", "-trimpath", "-ldflags", flags, "-o", f"{built}/", *packages]
-        environment = os.environ | {"CGO_ENABLED": "0"}
-        done = subprocess.run(command, cwd=module, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildError(f"go build failed:\n{done.stderr[-2000:]}")
+        run(command, folder=module, CGO_ENABLED="0")
         finish(built)
-        built.rename(folder)
-    return folder
+
+    return kept(folder, build)
+
+
+def kept(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return a file or a folder of the cache; makes it once, where it is not there.
+
+    Args:
+        path: Where it is, or will be. Its name says what it is made of.
+        make: Makes it at another place. It may not ask for one that is kept in the same folder.
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path  # another process made it while this one waited
+        # Made beside and renamed, so that an interruption leaves no half of it.
+        made = Path(scratch) / "made"
+        make(made)
+        made.rename(path)
+    return path
+
+
+def run(command: Sequence[str], *, folder: Path, **environment: str) -> str:
+    """Return what a builder's command says.
+
+    Raises:
+        BuildError: It failed.
+    """
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
 
 
 def _link_flags() -> str:

@@ -19,6 +19,8 @@ from cluster.installation import CHART, SYSTEM
 from cluster.installation import IMAGES as CHART_IMAGES
 from cluster.node import lacking_tools as lacking_for_node
 from cluster.node import running_node
+from cluster.platform_image import build_platform
+from cluster.platform_image import lacking_tools as lacking_for_platform
 from conftest import lacking
 
 # One node serves all tests of this folder, so they run in one process: `make test-cluster`.
@@ -78,13 +80,15 @@ def cluster() -> Iterator[Cluster]:
     if given := os.environ.get("KUBECONFIG"):
         yield Cluster(Path(given), programs)
         return
-    if missing := sorted({*lacking_for_node(), *lacking_for_images()}):
+    if missing := sorted({*lacking_for_node(), *lacking_for_images(), *lacking_for_platform()}):
         lacking(f"a cluster of its own needs {', '.join(missing)}; KUBECONFIG names another")
     archives = build_images()
+    platform = build_platform()
     with ExitStack() as stack:
         node = stack.enter_context(running_node())
         for image in IMAGES:
             node.load(archives[image])
+        node.load(platform)
         yield Cluster(node.kubeconfig, programs)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,17 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does, for a start from the command line
 
-from cluster.binaries import BuildError, cache
+from cluster.binaries import BuildError, cache, run
+from cluster.debian import debian_command
 
 _ROOT = Path(__file__).parents[2]
 _TOOLS = ("buildah", "mmdebstrap")
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BASE_NAME = "localhost/presage-base"
-_BASE_COMMAND = (
-    *("mmdebstrap", "--quiet", "--variant=essential", "--include=python3,python3-venv,ca-certificates,libstdc++6"),
-    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "info", "locale")),
-    "bookworm",  # its python3 is 3.11
-)
+_BASE_COMMAND = debian_command("python3", "python3-venv", "ca-certificates", "libgomp1", "libstdc++6")
 _BASE_FILE = 'FROM scratch\nADD base.tar /\nCMD ["python3"]\n'
 
 
@@ -51,10 +47,15 @@ class Image:
 
 
 IMAGES = (
-    Image("docker.io/presage/steps:test", "components/Dockerfile", extras="train s3 http pipelines"),
+    Image(
+        "docker.io/presage/steps:test",
+        "components/Dockerfile",
+        extras="train s3 http sql exchange pipelines tracking metrics",
+    ),
     Image("docker.io/presage/server:test", "serving/Dockerfile"),
     Image("docker.io/presage/operator:test", "operators/Dockerfile"),
 )
+_LAYERS = 60
 _CONTEXT = ("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".dockerignore")
 _PACKAGES = (
     "components/presage",
@@ -92,11 +93,19 @@ def build_images(images: Iterable[Image] = IMAGES) -> Mapping[Image, Path]:
     if lacking := lacking_tools():
         raise BuildError(f"images cannot be built here without {', '.join(lacking)}")
     _folder().mkdir(parents=True, exist_ok=True)
+    _forget_former_builds()
     with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
         base = _base(Path(scratch))
         for image, archive in missing.items():
             _build(image, archive, base, Path(scratch))
     return archives
+
+
+def _forget_former_builds() -> None:
+    """Keep the layers of some builds, for what has not changed, and not those of all that ever were."""
+    if len(_buildah("images", "--all", "--quiet").split()) > _LAYERS:
+        _buildah("rm", "--all")
+        _buildah("rmi", "--all", "--force")
 
 
 def _folder() -> Path:
@@ -160,11 +169,7 @@ def _buildah(*arguments: str) -> str:
 def _run(command: Sequence[str]) -> str:
     temporary = _folder() / "temporary"
     temporary.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(temporary)}
-    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+    return run(command, folder=_ROOT, BUILDAH_ISOLATION="chroot", TMPDIR=str(temporary))
 
 
 def _main() -> None:

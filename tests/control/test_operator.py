@@ -127,7 +127,7 @@ def test_events_tell_of_transitions_and_a_new_start_beside_settled_jobs_writes_n
             metrics = await operator.get("/metrics")
             assert "presage_queue_depth 0.0" in metrics
             assert "presage_queue_oldest_seconds 0.0" in metrics
-            assert 'presage_jobs{phase="Serving"} 1.0' in metrics
+            assert f'presage_jobs{{job_namespace="{here.namespace}",phase="Serving"}} 1.0' in metrics
             assert "presage_reconcile_errors_total{" not in metrics
             assert await operator.get("/healthz") == await operator.get("/readyz") == "ok\n"
         assert {one.method for one in here.proxy.requests} == {"GET"}

@@ -71,6 +71,7 @@ class ExchangeDouble:
         faults: What the next requests for candles get; None for the candles.
         asked: The requests for candles.
         conf: What requests for its markets get; default: the markets.
+        tickers: Last price and amount of 24 hours by market's id.
     """
 
     rows: dict[tuple[str, str], list[Row]]
@@ -84,6 +85,7 @@ class ExchangeDouble:
     faults: deque[Answer | Callable[[list[Row]], Answer] | None] = field(default_factory=deque)
     asked: list[Asked] = field(default_factory=list)
     conf: Answer | None = None
+    tickers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def markets(self) -> list[str]:
         """Return the ids of its markets."""
@@ -131,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer(body=json.dumps([_conf(label, self.state) for label in words[2].split(",")]).encode()))
         elif words[:2] == ["v2", "candles"] and words[-1] == "hist":
             self._candles(words[2], parse_qs(parts.query))
+        elif words[:2] == ["v2", "ticker"] and words[2].removeprefix("t") in self.state.tickers:
+            self._ticker(*self.state.tickers[words[2].removeprefix("t")])
         else:
             self._send(Answer(404, b'["error",10020,"path: invalid"]'))
 
@@ -145,6 +149,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None:
             fault = Answer(body=json.dumps(rows).encode())
         self._send(fault if isinstance(fault, Answer) else fault(rows))
+
+    def _ticker(self, last: float, volume: float) -> None:
+        fault = self.state.faults.popleft() if self.state.faults else None
+        # Bid, its size, ask, its size, change, relative change, last, volume, high, low.
+        row: Row = [last - 1, 3.0, last + 1, 2.0, 0.0, 0.0, last, volume, last, last]
+        if fault is None:
+            fault = Answer(body=json.dumps(row).encode())
+        self._send(fault if isinstance(fault, Answer) else fault([row]))
 
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)

@@ -63,6 +63,12 @@ def test_what_a_run_found_is_what_the_gateway_exposes(clean, summaries, task):
     assert of(clean, "presage_run_skill") == served.skill
     assert of(clean, "presage_run_coverage_ratio") == served.metrics.coverage
     assert of(clean, "presage_run_p_value") == card.test.p_value
+    bounds = [of(clean, f"presage_run_coverage_{end}_ratio") for end in ("lower", "upper")]
+    band = next(([one.lower, one.upper] for one in served.coverage if one.level == 0.9), [None, None])
+    assert bounds == band
+    for one in card.sources:
+        assert of(clean, "presage_source_rows", source=one.name) == one.rows
+        assert of(clean, "presage_source_newest_timestamp_seconds", source=one.name) == one.end.timestamp()
     assert of(clean, "presage_run_scored_origins") == card.evidence.origins
     assert of(clean, "presage_run_effective_origins") == card.evidence.effective
     assert of(clean, "presage_run_required_origins") == card.evidence.required
@@ -78,7 +84,8 @@ def test_what_a_run_found_is_what_the_gateway_exposes(clean, summaries, task):
 def test_few_series_are_made_and_none_is_of_a_run(clean, summaries):
     summary = summaries["Regression"]
     push_run(clean.url, summary, made_at=NOW, seconds=1.0)
-    assert len(clean.samples()) == 10 + 2 * len(summary.scorecard.contenders)
+    card = summary.scorecard
+    assert len(clean.samples()) == 12 + 2 * len(card.contenders) + 6 * len(card.sources)
     values = {value for _, labels in clean.samples() for _, value in labels}
     assert not any(summary.run in value for value in values)
 

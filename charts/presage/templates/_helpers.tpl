@@ -38,8 +38,9 @@ app.kubernetes.io/component: operator
 
 {{/* A reference to an image: (dict "image" VALUES "context" $). */}}
 {{- define "presage.image" -}}
+{{- $global := .context.Values.global | default dict }}
 {{- $repository := .image.repository }}
-{{- with .image.registry }}{{ $repository = printf "%s/%s" . $repository }}{{ end }}
+{{- with $global.imageRegistry | default .image.registry }}{{ $repository = printf "%s/%s" . $repository }}{{ end }}
 {{- if .image.digest }}
 {{- printf "%s@%s" $repository .image.digest }}
 {{- else }}
@@ -52,6 +53,58 @@ app.kubernetes.io/component: operator
 {{- dig "leaderElection" "leaseName" (include "presage.operatorName" .) .Values.settings }}
 {{- end }}
 
+{{/* Name of a dependency's objects, as its own chart has it: (dict "context" $ "name" NAME). */}}
+{{- define "presage.dependency" -}}
+{{- $release := .context.Release.Name }}
+{{- ternary $release (printf "%s-%s" $release .name) (contains .name $release) }}
+{{- end }}
+
+{{/* Address of a dependency, whole, for the Pods that ask are in other namespaces. */}}
+{{- define "presage.address" -}}
+http://{{ include "presage.dependency" . }}.{{ .context.Release.Namespace }}.svc:{{ .port }}
+{{- end }}
+
+{{- define "presage.lakeSecret" -}}
+{{ .Release.Name }}-lake
+{{- end }}
+
+{{/* What the dependencies that come with the operator, or are there already, mean for its settings. */}}
+{{- define "presage.platform" -}}
+{{- if .Values.minio.enabled }}
+lake:
+  s3:
+    uri: s3://presage/lakes
+    endpoint: {{ include "presage.address" (dict "context" $ "name" "minio" "port" 9000) }}
+    secretName: {{ include "presage.lakeSecret" . }}
+{{- else if .Values.external.s3.uri }}
+lake:
+  s3:
+    uri: {{ .Values.external.s3.uri }}
+    region: {{ .Values.external.s3.region }}
+    {{- with .Values.external.s3.endpoint }}
+    endpoint: {{ . }}
+    {{- end }}
+    {{- with .Values.external.s3.secretName }}
+    secretName: {{ . }}
+    {{- end }}
+{{- end }}
+{{- if .Values.mlflow.enabled }}
+tracking:
+  uri: {{ include "presage.address" (dict "context" $ "name" "mlflow" "port" 5000) }}
+{{- else if .Values.external.mlflow.uri }}
+tracking:
+  uri: {{ .Values.external.mlflow.uri }}
+  {{- with .Values.external.mlflow.secretName }}
+  secretName: {{ . }}
+  {{- end }}
+{{- end }}
+{{- if .Values.monitoring.enabled }}
+pushgateway: {{ include "presage.address" (dict "context" $ "name" "pushgateway" "port" 9091) }}
+{{- else if .Values.external.pushgateway.url }}
+pushgateway: {{ .Values.external.pushgateway.url }}
+{{- end }}
+{{- end }}
+
 {{/* The operator's settings file; what the values' settings say goes before what other values say. */}}
 {{- define "presage.settings" -}}
 {{- $images := dict
@@ -60,6 +113,7 @@ app.kubernetes.io/component: operator
   "steps" (include "presage.image" (dict "image" .Values.steps.image "context" $)) }}
 {{- $settings := dict "images" $images "leaderElection" (dict "leaseName" (include "presage.leaseName" .)) }}
 {{- with .Values.watchNamespaces }}{{ $_ := set $settings "namespaces" . }}{{ end }}
+{{- $settings = mergeOverwrite $settings (include "presage.platform" . | fromYaml) }}
 {{- toYaml (mergeOverwrite $settings (deepCopy .Values.settings)) }}
 {{- end }}
 
@@ -68,10 +122,35 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "presage.validate" -}}
+{{- if and .Values.minio.enabled .Values.external.s3.uri }}
+{{- fail "external.s3.uri: with minio.enabled lakes are in MinIO; give one of the two." }}
+{{- end }}
+{{- if and .Values.mlflow.enabled .Values.external.mlflow.uri }}
+{{- fail "external.mlflow.uri: with mlflow.enabled runs are told to that one; give one of the two." }}
+{{- end }}
+{{- if and .Values.monitoring.enabled .Values.external.pushgateway.url }}
+{{- fail "external.pushgateway.url: with monitoring.enabled runs push to that one; give one of the two." }}
+{{- end }}
 {{- if .Values.settings.namespaces }}
 {{- fail "settings.namespaces: give watchNamespaces in its place, so that the rights follow." }}
 {{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not (dig "leaderElection" "enabled" true .Values.settings)) }}
 {{- fail "settings.leaderElection.enabled: without election there must be one replica; set replicas: 1." }}
 {{- end }}
+{{- end }}
+
+{{- define "presage.credentials" -}}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "presage.labels" .context | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+type: Opaque
+data:
+  {{- toYaml .data | nindent 2 }}
 {{- end }}

@@ -46,6 +46,17 @@ class Candle(NamedTuple):
     volume: float
 
 
+class Ticker(NamedTuple):
+    """A market as it is now: the last price, when the exchange told it, and the amount of 24 hours, NaN where not told.
+
+    The time is milliseconds since 1970 UTC: the ticker's own, else the exchange's clock; None where it tells neither.
+    """
+
+    time: int | None
+    last: float
+    volume: float
+
+
 @dataclass
 class Client:
     """A connection to an exchange.
@@ -124,6 +135,20 @@ class Client:
                 "Try again later; nothing of this answer was taken.",
             )
         return page
+
+    def ticker(self, symbol: str) -> Ticker:
+        """Return a market's newest price.
+
+        Raises:
+            DataError: The answer is no ticker, or it has no price.
+            SourceUnavailableError: The exchange does not answer or refuses.
+        """
+        given = self._ask(lambda: self.api.fetch_ticker(symbol))
+        last, time_, volume = given.get("last"), given.get("timestamp"), given.get("baseVolume")
+        if not isinstance(last, int | float) or not math.isfinite(last) or last <= 0:
+            raise self._unreadable(f"a ticker of {symbol} without a price")
+        told = time_ if isinstance(time_, int) else self.answers.clock
+        return Ticker(told, float(last), float(volume) if isinstance(volume, int | float) else math.nan)
 
     def _candle(self, symbol: str, cells: object) -> Candle | None:
         if not isinstance(cells, list) or len(cells) < len(Candle._fields) or not isinstance(cells[0], int):
