@@ -34,12 +34,13 @@ check: .venv/.test-ready ## Lint, types, and the arrows between packages.
 	@.venv/bin/lint-imports --no-logo
 
 .PHONY: generate
-generate: .venv/.test-ready ## Write the CRD, the JSON Schema, the reference page, the chart and the pipeline.
+generate: .venv/.test-ready ## Write what is made of something else: definitions, schemas, charts, dashboards, pages, the pipeline.
 	@.venv/bin/python -m presage.spec.generate
 	@.venv/bin/presage compile --out pipelines/presage_pipelines/pipeline.yaml
 	@.venv/bin/python charts/dashboards/generate.py
 	@.venv/bin/python charts/generate.py
 	@.venv/bin/python docs/generate.py
+	@.venv/bin/python kustomize/generate.py --helm "$$(.venv/bin/python tests/cluster/binaries.py)/helm"
 
 .PHONY: verify
 verify: .venv/.test-ready ## Fail where a generated file is not what the types say.
@@ -47,6 +48,7 @@ verify: .venv/.test-ready ## Fail where a generated file is not what the types s
 	@.venv/bin/python charts/dashboards/generate.py --check
 	@.venv/bin/python charts/generate.py --check
 	@.venv/bin/python docs/generate.py --check
+	@.venv/bin/python kustomize/generate.py --check --helm "$$(.venv/bin/python tests/cluster/binaries.py)/helm"
 	@.venv/bin/presage compile | diff - pipelines/presage_pipelines/pipeline.yaml
 
 .PHONY: gate

@@ -144,7 +144,11 @@ def test_strict_validation_notices_an_unknown_field(shared: Cluster) -> None:
 
 def test_pods_of_the_operator_and_of_helms_test_pass_restricted_pod_security(shared: Cluster) -> None:
     for objects in (make() for make in INSTALLS.values()):
-        template = find(objects, "Deployment")["spec"]["template"]
+        (template,) = (
+            one["spec"]["template"]
+            for one in objects
+            if one["kind"] == "Deployment" and one["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+        )
         metadata = template["metadata"] | {"name": "tried", "namespace": SYSTEM}
         pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}]
         pods += [one for one in objects if one["kind"] == "Pod"]

@@ -53,6 +53,8 @@ transaction.state.log.replication.factor={{ $copies }}
 transaction.state.log.min.isr={{ $needed }}
 share.coordinator.state.topic.replication.factor={{ $copies }}
 share.coordinator.state.topic.min.isr={{ $needed }}
+# Its default takes half of a small heap; this much cleans some million keys at a time.
+log.cleaner.dedupe.buffer.size=33554432
 log.retention.hours={{ .Values.retention.hours }}
 log.retention.bytes={{ .Values.retention.bytes | int64 }}
 {{- if .Values.auth.enabled }}
