@@ -39,11 +39,12 @@ class Scenario:
 
 
 def scenarios() -> tuple[Scenario, ...]:
-    """Return each dependency's defaults and what its folder `ci` holds, and the platform's profiles."""
+    """Return each dependency's defaults and what its folder `ci` holds, and the platform's profiles and backups."""
     own = [
         Scenario(chart, values) for chart in DEPENDENCIES for values in (None, *sorted(chart.glob("ci/*-values.yaml")))
     ]
-    return (*own, *(Scenario(PLATFORM, values) for values in sorted(PROFILES.glob("*.yaml"))))
+    platform = (*sorted(PROFILES.glob("*.yaml")), PLATFORM / "ci" / "backup-values.yaml")
+    return (*own, *(Scenario(PLATFORM, values) for values in platform))
 
 
 def pod_templates(objects: Sequence[Mapping]) -> Iterator[tuple[str, dict]]:

@@ -27,6 +27,7 @@ from cluster.installation import CHART, IMAGES, SYSTEM, status, within
 from cluster.platform_image import PLATFORM
 from cluster.platform_jobs import DATA_BUCKET, MACRO, Expected, jobs, macro_rows, objects
 from cluster.test_quickstart import predictions
+from commands import presage
 from servers.web import listening
 
 _STANDARD = f"{CHART}/profiles/standard.yaml"
@@ -52,7 +53,7 @@ class Platform:
 
     def install(self) -> None:
         """Make it of what the release is, and wait until it is ready."""
-        chart = ("upgrade", "presage", CHART, "-n", SYSTEM, "--reset-values", *IMAGES)
+        chart = ("upgrade", "--install", "presage", CHART, "-n", SYSTEM, "--reset-values", *IMAGES)
         given = ("--values", _STANDARD, "--values", str(self.values))
         self.cluster.helm(*chart, *given, "--wait", "--timeout", "8m")
 
@@ -91,6 +92,17 @@ class Platform:
     def exists(self, name: str) -> bool:
         """Return whether an object of the system's namespace is there."""
         return bool(self.cluster.kubectl("get", name, "-n", SYSTEM, "--ignore-not-found", "-o", "name"))
+
+    def finish(self, name: str) -> None:
+        """Start a CronJob's Job now, and wait for its good end."""
+        job = f"{name}-now"
+        self.cluster.kubectl("create", "job", job, f"--from=cronjob/{name}", "-n", SYSTEM)
+        done = ("wait", "--for=condition=Complete", f"job/{job}", "-n", SYSTEM, "--timeout=300s")
+        try:
+            self.cluster.kubectl(*done)
+        except AssertionError as error:
+            said = self.cluster.kubectl("logs", f"job/{job}", "-n", SYSTEM, "--all-containers", "--tail=40")
+            raise AssertionError(said) from error
 
     async def nats(self):
         """Return the official NATS client, connected."""
@@ -175,7 +187,12 @@ def _values() -> dict:
     }
     engines: dict[str, dict] = {engine: {"enabled": True, "image": image} for engine in _ENGINES}
     engines["kafka"]["topics"] = [{"name": "trades", "partitions": 1}]
-    return {**engines, "mlflow": {"image": {"tag": "test"}, "allowedHosts": ["10.*"]}, "monitoring": monitoring}
+    return {
+        "backup": {"enabled": True},
+        **engines,
+        "mlflow": {"image": {"tag": "test"}, "allowedHosts": ["10.*"]},
+        "monitoring": monitoring,
+    }
 
 
 def test_helms_tests_use_every_service(platform: Platform) -> None:
@@ -377,18 +394,38 @@ def test_a_rollback_to_the_operator_and_an_upgrade_back_keep_the_data(
     require_written(platform)
 
 
-def test_an_uninstall_leaves_volumes_secrets_the_definition_and_the_jobs(
-    platform: Platform, finished: Mapping[str, dict]
+def test_a_backup_brings_back_what_is_lost_after_an_uninstall(
+    platform: Platform, finished: Mapping[str, dict], tmp_path: Path
 ) -> None:
+    cluster = platform.cluster
+    platform.finish("presage-backup")
     kept = names(platform, "persistentvolumeclaims,secrets")
-    platform.cluster.helm("uninstall", "presage", "-n", SYSTEM, "--wait", "--timeout", "5m")
+    cluster.helm("uninstall", "presage", "-n", SYSTEM, "--wait", "--timeout", "5m")
     assert kept <= names(platform, "persistentvolumeclaims,secrets")
-    assert names(platform, "deployments,statefulsets,services,configmaps,networkpolicies,jobs") == set()
-    held = platform.cluster.kubectl("get", "pj", "-n", "default", "-o", "name").split()
+    assert names(platform, "deployments,statefulsets,services,configmaps,networkpolicies,cronjobs") == set()
+    held = cluster.kubectl("get", "pj", "-n", "default", "-o", "name").split()
     assert {one.rpartition("/")[2] for one in held} == set(finished)
+
+    cluster.kubectl("delete", "pj", "--all", "-n", "default", "--timeout=120s")
+    cluster.kubectl("delete", "pvc", "data-presage-minio-0", "data-presage-mysql-0", "-n", SYSTEM, "--timeout=60s")
+    platform.install()
+    listed = platform.buckets.list_objects_v2(Bucket="presage")
+    assert listed["KeyCount"] == 0
+    cluster.kubectl("scale", "deployment/presage-mlflow", "--replicas=0", "-n", SYSTEM)
+    platform.finish("presage-restore")
+    cluster.kubectl("scale", "deployment/presage-mlflow", "--replicas=1", "-n", SYSTEM)
+    cluster.kubectl("rollout", "status", "deployment/presage-mlflow", "-n", SYSTEM, "--timeout=180s")
+
+    card = finished["quickstart"]["scorecard"]
+    keys = platform.secret("presage-lake")
+    place = {"AWS_ENDPOINT_URL": f"http://{platform.address('presage-minio', 9000)}", **keys}
+    again = presage("rerun", card["run"], "--workdir", "s3://presage/lakes/default.quickstart", **place)
+    assert f"match: {card['digest']}" in again.out
+    require_tracked(platform, finished, tmp_path)
 
 
 def test_the_minimal_profile_is_ready_at_once(platform: Platform, finished: Mapping[str, dict]) -> None:
+    platform.cluster.helm("uninstall", "presage", "-n", SYSTEM, "--wait", "--timeout", "5m")
     start = time.monotonic()
     minimal = ("install", "presage", CHART, "-n", SYSTEM, *IMAGES, "--values", f"{CHART}/profiles/minimal.yaml")
     platform.cluster.helm(*minimal, "--wait", "--timeout", "3m")

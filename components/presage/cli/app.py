@@ -11,6 +11,7 @@ import typer
 from presage import __version__
 from presage.cli.backfill import backfill
 from presage.cli.backtest import backtest
+from presage.cli.backup import backup
 from presage.cli.faults import NOT_PROMOTED, RUN_INTERRUPTED, faults_end_the_command
 from presage.cli.history import history
 from presage.cli.leak_check import leak_check
@@ -20,6 +21,7 @@ from presage.cli.outcome import outcome_told
 from presage.cli.output import Output, console, emit, note, parse_pairs, progress_on_stderr
 from presage.cli.push import Pushgateway, push
 from presage.cli.rerun import rerun
+from presage.cli.restore import restore
 from presage.cli.rollback import rollback
 from presage.cli.subcommands import add_subcommands
 from presage.cli.track import Tracking, track
@@ -32,7 +34,7 @@ app = typer.Typer(
     name="presage",
     help="One file, a PredictionJob, turns market data into an honest, running forecast.",
     epilog="Exit codes: 0 done (also when no model was promoted), 1 unexpected failure, 2 wrong words or job file, "
-    "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake, "
+    "3 not promoted under --require-promotion, 4 a feature leaks, 5 unusable data, 6 damaged lake or backup, "
     "7 try again later, 8 not ready (verify), 9 a rerun found something else, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
@@ -236,8 +238,10 @@ def _show_plan(file: Path, output: Output) -> None:
 
 app.command()(backfill)
 app.command()(backtest)
+app.command()(backup)
 app.command()(history)
 app.command()(rerun)
+app.command()(restore)
 app.command()(rollback)
 app.command()(track)
 app.command()(verify)
