@@ -55,7 +55,12 @@ class Platform:
         """Make it of what the release is, and wait until it is ready."""
         chart = ("upgrade", "--install", "presage", CHART, "-n", SYSTEM, "--reset-values", *IMAGES)
         given = ("--values", _STANDARD, "--values", str(self.values))
-        self.cluster.helm(*chart, *given, "--wait", "--timeout", "8m")
+        try:
+            self.cluster.helm(*chart, *given, "--wait", "--timeout", "6m")
+        except AssertionError as error:
+            held = self.cluster.kubectl("get", "pods,pvc,jobs", "-n", SYSTEM)
+            told = self.cluster.kubectl("get", "events", "-n", SYSTEM, "--sort-by=.lastTimestamp")
+            raise AssertionError(f"{held}\n{told[-3000:]}") from error
 
     def address(self, service: str, port: int) -> str:
         """Return host and port of a service, as this machine reaches it."""
@@ -186,6 +191,9 @@ def _values() -> dict:
         "grafana": {"enabled": False},
     }
     engines: dict[str, dict] = {engine: {"enabled": True, "image": image} for engine in _ENGINES}
+    engines["mysql"]["metrics"] = {"image": image}
+    # The node's volumes are small.
+    backup = {"enabled": True, "target": {"volume": {"size": "1Gi"}}}
     engines["kafka"]["topics"] = [{"name": "trades", "partitions": 1}]
     return {
         "backup": {"enabled": True},
@@ -285,8 +293,11 @@ def query(platform: Platform, expression: str) -> list[dict]:
     return platform.ask("presage-prometheus", 9090, f"/api/v1/query?query={quote(expression)}")["data"]["result"]
 
 
-@pytest.mark.parametrize("expression", ["presage_leader == 1", "presage_run_info", "presage_server_forecast_stale"])
-def test_prometheus_sees_the_operator_the_servers_and_the_runs(
+@pytest.mark.parametrize(
+    "expression",
+    ["presage_leader == 1", "presage_run_info", 'up{job="server"} == 1', "mysql_up == 1", 'up{job="minio"} == 1'],
+)
+def test_prometheus_sees_the_operator_the_servers_the_runs_and_the_dependencies(
     platform: Platform, finished: Mapping[str, dict], expression: str
 ) -> None:
     within(90, lambda: bool(query(platform, expression)), lambda: f"nothing: {expression}")
