@@ -196,7 +196,7 @@ def _values() -> dict:
     backup = {"enabled": True, "target": {"volume": {"size": "1Gi"}}}
     engines["kafka"]["topics"] = [{"name": "trades", "partitions": 1}]
     return {
-        "backup": {"enabled": True},
+        "backup": backup,
         **engines,
         "mlflow": {"image": {"tag": "test"}, "allowedHosts": ["10.*"]},
         "monitoring": monitoring,
