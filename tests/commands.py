@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "manifests" / "examples"
@@ -15,6 +20,9 @@ PRESAGE = Path(sys.executable).with_name("presage")
 PLUGIN = Path(sys.executable).with_name("kubectl-presage")
 # Only tests of tracking tell MLflow: its library takes seconds to load.
 ENVIRONMENT = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "PRESAGE_TRACKING": "off"}
+PATIENCE = 300
+# What Python and the numeric libraries read as they are loaded.
+_READ_WHEN_LOADED = ("OMP_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,10 @@ class Ended:
 
 
 def presage(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: str) -> Ended:
-    """Run the command and require its exit code."""
-    return _run(PRESAGE, *words, code=code, cwd=cwd, **environment)
+    """Run the command in a process whose libraries are loaded, and require its exit code."""
+    if any(name.startswith(_READ_WHEN_LOADED) for name in environment):
+        return _run(PRESAGE, *words, code=code, cwd=cwd, **environment)
+    return _ended(_warm().run([str(PRESAGE), *map(str, words)], cwd, ENVIRONMENT | environment), code)
 
 
 def plugin(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: str) -> Ended:
@@ -41,20 +51,73 @@ def plugin(*words: str | Path, code: int = 0, cwd: Path = ROOT, **environment: s
 
 
 def _run(*command: str | Path, code: int, cwd: Path, **environment: str) -> Ended:
-    """Run a program; no traceback may reach the user whatever happens."""
     done = subprocess.run(
         [*map(str, command)],
         capture_output=True,
         text=True,
         cwd=cwd,
         env=ENVIRONMENT | environment,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
-    ended = Ended(done.returncode, done.stdout, done.stderr)
+    return _ended(Ended(done.returncode, done.stdout, done.stderr), code)
+
+
+def _ended(ended: Ended, code: int) -> Ended:
+    """Require an exit code; no traceback may reach the user whatever happens."""
     assert "Traceback" not in ended.err + ended.out, ended.err
     assert ended.code == code, f"exit code {ended.code} instead of {code}\n{ended.err}\n{ended.out}"
     return ended
+
+
+class _Warm:
+    """The program that forks commands off itself; see `warm_presage`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm_presage.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+        )
+        self._one_at_a_time = threading.Lock()
+
+    def run(self, words: list[str], cwd: Path, environment: dict[str, str]) -> Ended:
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._one_at_a_time, TemporaryDirectory() as name:
+            out, err = Path(name, "out"), Path(name, "err")
+            for path in (out, err):
+                path.touch()
+            command = {"words": words, "cwd": str(cwd), "environment": environment, "out": str(out), "err": str(err)}
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            number = self._process.stdout.readline()
+            assert number, "the program that forks commands has ended; stderr tells why"
+            child = int(number)
+            hung = threading.Timer(PATIENCE, os.kill, (child, signal.SIGKILL))
+            hung.start()
+            try:
+                code = int(self._process.stdout.readline())
+            finally:
+                hung.cancel()
+            return Ended(code, out.read_text(), err.read_text())
+
+    def end(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+
+
+@cache
+def _warm() -> _Warm:
+    warm = _Warm()
+    atexit.register(warm.end)
+    return warm
 
 
 def start(*words: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
 # How long an example takes says nothing on a machine that does other things too.
 settings.register_profile("presage", deadline=None)
 settings.load_profile("presage")
+
+# kfp reads the whole stack at each setting of a step. A worker of pytest-xdist begins in a frame of no file, for which
+# inspect would go through thousands of modules each time: a second a pipeline.
+inspect.modulesbyfile.setdefault("<string>", "__main__")
+
+# A shell starts what runs behind it deaf to Ctrl-C, and so would be every command that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(os.environ.get("PRESAGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -35,6 +45,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         lacking(f"no real data at {SHARED_DATA}; PRESAGE_SHARED_DATA names another place")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def quickstart_workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of a run of the quickstart; a test that changes it makes a copy."""
+    from commands import EXAMPLES, presage
+
+    workdir = tmp_path_factory.mktemp("quickstart")
+    presage("run", EXAMPLES / "quickstart.yaml", "--workdir", workdir)
+    return workdir
 
 
 @pytest.fixture(scope="session")

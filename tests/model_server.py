@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from commands import ENVIRONMENT, EXAMPLES, PRESAGE, presage
+from commands import ENVIRONMENT, PRESAGE
 
 NAME = "quickstart"
 # A server that says nothing for so long is taken for hung.
 PATIENCE = 60.0
 
 
-def make_run(workdir: Path) -> Path:
-    """Run the quickstart and return the run's directory."""
-    ended = presage("run", EXAMPLES / "quickstart.yaml", "--workdir", workdir, "-o", "json")
-    return workdir / "runs" / "default.quickstart" / ended.json()["run"]
+def run_in(workdir: Path) -> Path:
+    """Return the directory of the quickstart's only run."""
+    (run,) = (workdir / "runs" / "default.quickstart").glob("2*")
+    return run
 
 
 def copy_run(run: Path, place: Path) -> Path:

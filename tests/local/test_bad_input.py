@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,13 +36,20 @@ def good() -> Lines:
     return table.to_csv(index=False, date_format="%Y-%m-%d", float_format="%.4f").splitlines()
 
 
-@pytest.fixture
-def place(tmp_path: Path, good: Lines) -> Path:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, good: Lines) -> Path:
     """A folder with the job, and a work directory that holds a good run of it."""
-    write(tmp_path / "prices.csv", good)
-    (tmp_path / "job.yaml").write_text(JOB.replace("FILE", "prices.csv").replace("HORIZON", "1"))
-    presage("run", tmp_path / "job.yaml", "--workdir", tmp_path / "work")
-    return tmp_path
+    folder = tmp_path_factory.mktemp("ran")
+    write(folder / "prices.csv", good)
+    (folder / "job.yaml").write_text(JOB.replace("FILE", "prices.csv").replace("HORIZON", "1"))
+    presage("run", folder / "job.yaml", "--workdir", folder / "work")
+    return folder
+
+
+@pytest.fixture
+def place(ran: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may harm."""
+    return Path(shutil.copytree(ran, tmp_path, dirs_exist_ok=True))
 
 
 def write(path: Path, lines: Lines) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -21,11 +22,9 @@ QUICKSTART = EXAMPLES / "quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(quickstart_workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work directory that holds a run."""
-    workdir = tmp_path_factory.mktemp("done")
-    presage("run", QUICKSTART, "--workdir", workdir)
-    return workdir
+    return Path(shutil.copytree(quickstart_workdir, tmp_path_factory.mktemp("done") / "work"))
 
 
 def in_shell(words: str) -> subprocess.CompletedProcess[str]:

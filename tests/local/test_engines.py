@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import EXAMPLES, presage, start
+from commands import ENVIRONMENT, EXAMPLES, presage, start
 from conftest import lacking
 from servers.ports import free_port, wait_until
 
@@ -26,6 +26,7 @@ from presage.spec.load import parse_job
 from presage.spec.operations import Engine
 
 WAIT_SECONDS = 60
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 ON_SPARK = """
 import sys
 from presage.engine import cluster
@@ -43,10 +44,15 @@ with ClusterEngine("spark", 2, sys.argv[1] or None) as engine:
 
 
 @pytest.fixture(scope="module")
-def java() -> None:
-    """What Spark runs on."""
+def java() -> Iterator[None]:
+    """What Spark runs on; it is told not to compile what it will run for seconds only."""
     if shutil.which("java") is None:
         lacking("no Java runtime for Spark")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SPARK_SUBMIT_OPTS", "SPARK_DAEMON_JAVA_OPTS"):
+            patch.setenv(name, SHORT_LIVED)
+            patch.setitem(ENVIRONMENT, name, SHORT_LIVED)
+        yield
 
 
 @contextmanager

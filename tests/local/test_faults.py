@@ -14,14 +14,16 @@ import pytest
 from commands import EXAMPLES, content, presage, start
 from conftest import lacking
 
+from presage.lake.manifest import list_manifests
+
 QUICKSTART = EXAMPLES / "quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+def whole(quickstart_workdir: Path) -> str:
     """Digest of an undisturbed run."""
-    workdir = tmp_path_factory.mktemp("whole")
-    return presage("run", QUICKSTART, "--workdir", workdir, "-o", "json").json()["digest"]
+    (manifest,) = list_manifests(quickstart_workdir / "runs")
+    return manifest.scorecard_digest
 
 
 def runs(workdir: Path) -> list[str]:

@@ -103,10 +103,11 @@ def test_a_writer_that_is_killed_leaves_whole_batches_and_the_next_one_completes
     assert shared.height - own.height in {0, 50, 100}
     assert shared.height >= 50 * (lines - 1)
 
-    again = writer(tmp_path, 1)
+    batches = min(BATCHES, shared.height // 50 + 4)
+    again = writer(tmp_path, 1, batches)
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
-    assert newest(lake).equals(everything("own1", "shared"))
+    assert newest(lake).equals(everything("own1", "shared", batches=batches))
 
 
 @pytest.fixture

@@ -103,13 +103,14 @@ def test_a_registered_bundle_is_downloaded_and_read(tmp_path: Path) -> None:
     assert name == done.summary.scorecard.verdict.champion
 
 
-def test_a_server_loads_a_run_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_directory = model_server.make_run(tmp_path)
+def test_a_server_loads_a_run_and_answers(
+    quickstart_workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = tmp_path / "guarded"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{SCRIPT}" presage "$@"\n')
     command.chmod(0o755)
     monkeypatch.setattr(model_server, "PRESAGE", command)
-    with model_server.serving(run_directory) as server:
+    with model_server.serving(model_server.run_in(quickstart_workdir)) as server:
         answer = httpx.post(f"{server.url}/v1/models/{model_server.NAME}:predict", json={"instances": [{}]}, timeout=60)
         assert answer.status_code == 200
         assert answer.json()["predictions"][0]["steps"]

@@ -124,27 +124,16 @@ def copied(lived: Site, tmp_path: Path) -> Site:
     return replace(lived, folder=tmp_path / "copy")
 
 
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("quickstart")
-    presage("run", QUICKSTART, "--workdir", workdir, "--tracking", "off")
-    return workdir
-
-
-def run_directory(workdir: Path) -> Path:
-    return next((workdir / "runs" / "default.quickstart").glob("2*"))
-
-
-def test_the_quickstart_matches_in_another_process_with_one_worker_or_two(quickstart: Path) -> None:
-    run, digest = run_directory(quickstart), read_summary(run_directory(quickstart)).digest
-    before = content(quickstart)
-    one = presage("rerun", run.name, "--workdir", quickstart, "--workers", "1", OMP_NUM_THREADS="2")
+def test_the_quickstart_matches_in_another_process_with_one_worker_or_two(quickstart_workdir: Path) -> None:
+    (run,) = (quickstart_workdir / "runs" / "default.quickstart").glob("2*")
+    digest, before = read_summary(run).digest, content(quickstart_workdir)
+    one = presage("rerun", run.name, "--workdir", quickstart_workdir, "--workers", "1", OMP_NUM_THREADS="2")
     assert one.out.splitlines()[-1] == f"match: {digest}"
-    words = ("rerun", f"default.quickstart/{run.name}", "--workdir", quickstart, "--workers", "2", "-o", "json")
+    words = ("rerun", f"default.quickstart/{run.name}", "--workdir", quickstart_workdir, "--workers", "2", "-o", "json")
     two = Rerun.model_validate(presage(*words, PYTHONHASHSEED="7").json())
     require_match(two)
     assert two.digest_now == digest
-    assert content(quickstart) == before
+    assert content(quickstart_workdir) == before
 
 
 def test_a_path_alone_leads_to_a_run(lived: Site, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from commands import presage
 from conftest import lacking
 from kserve.protocol.infer_type import RequestedOutput
-from model_server import NAME, PATIENCE, Server, make_run, serving
+from model_server import NAME, PATIENCE, Server, run_in, serving
 
 from presage.report.write import REPORT
 from presage.spec.forecast import FORECAST, ForecastSummary
@@ -27,8 +27,8 @@ HEAVY = ("numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("serve"))
+def run(quickstart_workdir: Path) -> Path:
+    return run_in(quickstart_workdir)
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +290,29 @@ def test_requests_are_counted_by_protocol_and_code(server: Server) -> None:
     server.post(PREDICT, '{"instances": [{}]}')
     server.post(INFER, "{")
     assert [server.metric(name) for name in (answered, refused, seconds)] == [one + 1 for one in before]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/quickstart", "/v2/health/live", "/v2/health/ready", "/v2/models/quickstart/ready",
+        "/v2/models/quickstart/versions/other/ready",
+    ],
+)  # fmt: skip
+def test_a_probe_is_no_request(server: Server, path: str) -> None:
+    def counted() -> list[str]:
+        lines = server.get("/metrics").text.splitlines()
+        return [
+            line
+            for line in lines
+            if line.startswith(("presage_server_requests_total", "presage_server_request_seconds_count"))
+        ]
+
+    before = counted()
+    server.get(path)
+    assert counted() == before
+    server.get("/v2/models/quickstart")
+    assert counted() != before
 
 
 def test_the_metrics_say_what_is_served_and_how_old_it_is(server: Server, issued: ForecastSummary) -> None:

@@ -15,7 +15,7 @@ import httpx
 import orjson
 import pytest
 from commands import start
-from model_server import NAME, PATIENCE, copy_run, make_run, serving
+from model_server import NAME, PATIENCE, copy_run, run_in, serving
 
 from presage.files import write_atomically
 from presage.models.bundle import MANIFEST
@@ -30,8 +30,8 @@ QUESTION = '{"instances": [{}]}'
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("serve"))
+def run(quickstart_workdir: Path) -> Path:
+    return run_in(quickstart_workdir)
 
 
 @pytest.fixture
