@@ -80,7 +80,11 @@ OBJECTIVES = (
         alert="PresageFreshnessBudgetBurns",
         share=0.99,
         by=("namespace", "prediction_job"),
-        broken="avg by (namespace, prediction_job) (avg_over_time(presage_server_forecast_stale[{window}]))",
+        # Of time, not of Pods: one that lived for a minute weighs a minute.
+        broken=(
+            "sum by (namespace, prediction_job) (sum_over_time(presage_server_forecast_stale[{window}]))"
+            " / sum by (namespace, prediction_job) (count_over_time(presage_server_forecast_stale[{window}]))"
+        ),
         whose="{{ $labels.namespace }}/{{ $labels.prediction_job }}",
         what="of the time its served forecast was too old to be relied on",
     ),
@@ -103,9 +107,11 @@ OBJECTIVES = (
         alert="PresageReconcileBudgetBurns",
         share=0.99,
         by=("namespace",),
+        # Where nothing but errors was ever there, no series is of what is well: then all is broken, and not unknown.
         broken=(
-            "1 - sum by (namespace) ("
+            "1 - (sum by (namespace) ("
             'rate(presage_reconcile_seconds_bucket{{result!="error",le="2.5"}}[{window}]))'
+            " or 0 * sum by (namespace) (rate(presage_reconcile_seconds_count[{window}])))"
             " / sum by (namespace) (rate(presage_reconcile_seconds_count[{window}]))"
         ),
         whose="the operator in {{ $labels.namespace }}",

@@ -8,7 +8,8 @@ from objectives import BUDGET_WINDOW, OBJECTIVES
 
 _RECONCILES = "rate(presage_reconcile_seconds_bucket[$__rate_interval])"
 _DEPENDENCIES = (
-    'job=~"(.*-)?(minio|mysql|mlflow|kafka|nats|clickhouse|redis|prometheus|alertmanager|pushgateway|price-exporter)"'
+    'job=~"(.*-)?(minio|mysql|kafka(-exporter)?|nats|clickhouse|redis|'
+    'prometheus|alertmanager|pushgateway|price-exporter)"'
 )
 
 

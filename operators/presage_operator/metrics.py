@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 
 from presage_operator.client import Resource
 
+RESULTS = ("ok", "conflict", "waiting", "error")
+"""How a reconcile ends."""
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -35,6 +37,9 @@ class Metrics:
         self.reconcile_seconds = Histogram(
             "presage_reconcile_seconds", "Time of one reconcile.", ("result",), buckets=_SECONDS, registry=self.registry
         )
+        for result in RESULTS:
+            # A series that begins with its first event hides that event from every rate.
+            self.reconcile_seconds.labels(result)
         self.errors = Counter(
             "presage_reconcile_errors", "Reconciles that failed, by kind of error.", ("error",), registry=self.registry
         )

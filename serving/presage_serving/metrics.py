@@ -22,7 +22,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "presage_server_requests",
-            "Requests to the inference protocols.",
+            "Requests to the inference protocols, without probes.",
             ["protocol", "code"],
             registry=self.registry,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import traceback
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from presage_serving.metrics import Metrics
 
 _UNEXPECTED = orjson.dumps({"error": "The server failed unexpectedly; its log says where."})
+# Whether it lives, whether it is ready: a kubelet asks more often than any client, and would hide the clients' errors.
+_PROBE = re.compile(r"/v2/health/\w+|/v2/models/[^/]+(/versions/[^/]+)?/ready|/v1/models/[^/:]+")
 # As other servers count a peer that went away before its answer.
 _NO_ANSWER = 499
 
@@ -20,7 +23,7 @@ logger = logging.getLogger("presage.serving")
 
 
 class Measured:
-    """Counts the requests of the inference protocols, and answers for an application that raised."""
+    """Counts the requests of the inference protocols but probes, and answers for an application that raised."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -55,5 +58,5 @@ class Measured:
                 await send({"type": "http.response.body", "body": _UNEXPECTED})
         finally:
             protocol = scope["path"].lstrip("/").partition("/")[0]
-            if protocol in {"v1", "v2"}:
+            if protocol in {"v1", "v2"} and not _PROBE.fullmatch(scope["path"]):
                 self._metrics.answered(protocol, code or _NO_ANSWER, time.perf_counter() - start)

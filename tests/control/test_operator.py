@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -121,7 +122,10 @@ def test_events_tell_of_transitions_and_a_new_start_beside_settled_jobs_writes_n
         async with here.operator() as operator:
 
             async def reconciled() -> bool:
-                return 'presage_reconcile_seconds_count{result="ok"}' in await operator.get("/metrics")
+                counted = re.search(
+                    r'presage_reconcile_seconds_count{result="ok"} (\S+)', await operator.get("/metrics")
+                )
+                return counted is not None and float(counted[1]) > 0
 
             await here.until(reconciled)
             metrics = await operator.get("/metrics")

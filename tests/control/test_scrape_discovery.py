@@ -19,7 +19,9 @@ from operator_case import JOB, SETTINGS, UID
 from servers.ports import free_port
 
 from presage_operator.desired.server import server_objects
+from presage_operator.desired.serving import serving_objects
 
+RUN = "20260102T030405Z-8f14e45f"
 DESK = JOB.metadata.namespace
 SECONDS = 60
 METRICS = ("--set", "metrics.enabled=true")
@@ -64,10 +66,21 @@ def workloads() -> dict[str, dict]:
         "prices": [one for one in everything if one["metadata"]["name"] == "presage-price-exporter"],
         "grafana": [one for one in everything if one["metadata"]["name"] == "presage-grafana"],
         "operator": charted(),
-        "served": list(server_objects(JOB, uid=UID, run="20260102T030405Z-8f14e45f", settings=SETTINGS)),
+        "served": list(server_objects(JOB, uid=UID, run=RUN, settings=SETTINGS)),
+        "kserve": [_kserve_double()],
     }
     kinds = ("Deployment", "StatefulSet")
     return {name: next(one for one in made if one["kind"] in kinds) for name, made in objects.items()}
+
+
+def _kserve_double() -> dict:
+    """Return the Deployment that KServe makes of a job's InferenceService, as far as a scrape sees it."""
+    (service,) = serving_objects("kserve", JOB, uid=UID, run=RUN, settings=SETTINGS)
+    predictor = service["spec"]["predictor"]
+    metadata = {"labels": {**service["metadata"]["labels"], **predictor["labels"]}}
+    spec = {"containers": predictor["containers"], "volumes": predictor["volumes"]}
+    template = {"metadata": metadata, "spec": spec}
+    return {"kind": "Deployment", "metadata": {"namespace": DESK}, "spec": {"template": template}}
 
 
 def start_pods(tool: Callable[..., str]) -> None:
@@ -130,7 +143,7 @@ def found(
 
     with started(command, f"{url}/-/ready", folder / "prometheus.log"):
         deadline = time.monotonic() + SECONDS
-        while len(targets()) < 5:
+        while len(targets()) < 6:
             assert time.monotonic() < deadline, targets()
             time.sleep(0.1)
         yield targets
@@ -146,9 +159,11 @@ def test_pods_are_found_by_the_rights_of_the_chart_and_named_after_their_program
         "prices": ("http://127.0.0.1:9095/metrics", "price-exporter", SYSTEM),
         "operator": ("http://127.0.0.1:8081/metrics", "operator", SYSTEM),
         "served": ("http://127.0.0.1:8080/metrics", "server", DESK),
+        "kserve": ("http://127.0.0.1:8080/metrics", "server", DESK),
     }
 
 
 def test_series_of_a_server_tell_whose_it_is(found: Callable[[], dict[str, tuple[str, dict[str, str]]]]) -> None:
     labels = {pod: labels.get("prediction_job") for pod, (_, labels) in found().items()}
-    assert labels == {"redis": None, "minio": None, "prices": None, "operator": None, "served": JOB.metadata.name}
+    of_a_job = dict.fromkeys(("served", "kserve"), JOB.metadata.name)
+    assert labels == {"redis": None, "minio": None, "prices": None, "operator": None, **of_a_job}

@@ -1,7 +1,7 @@
 """Every query of the dashboards and rules, asked of a real Prometheus and MariaDB that our own programs filled.
 
-Grafana cannot run here: its macros and variables are filled in as its documentation says. What the kubelet exposes is
-written by a double, for no kubelet runs here either.
+Grafana cannot run here: its macros and variables are filled in as its documentation says. What the kubelet and the
+exporters of dependencies expose is written by doubles, for none of them runs here either.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from conftest import lacking
 from model_server import PATIENCE, Server, serving
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 from prometheus_client.exposition import generate_latest
+from servers.alertmanager import alertmanager, alertmanager_program
 from servers.mariadb import MariaDb, mariadb, mariadb_programs
 from servers.prometheus import Prometheus, prometheus, prometheus_programs
 from servers.pushgateway import pushgateway, pushgateway_program
@@ -45,7 +46,19 @@ STEP = 240
 # Grafana's $__rate_interval is four scrapes at least; scrapes of a busy machine come late.
 MACROS = {"$__rate_interval": "10s", "$__interval": "1s", "$__range": "1h"}
 LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), (?P<label>\w+)\)")
-SELECTOR = re.compile(r"(?<![\w:$])((?:presage|push|kubelet|up|namespace)[a-z0-9_:]*(?:\{[^}]*\})?)")
+SELECTOR = re.compile(
+    r"(?<![\w:$])((?:presage|push|kubelet|up|namespace|alertmanager|kafka|minio|mysql|nats|redis)"
+    r"[a-z0-9_:]*(?:\{[^}]*\})?)"
+)
+EXPORTED = {
+    "kafka": "kafka_brokers",
+    "minio": "minio_cluster_health_status",
+    "mysql": "mysql_up",
+    "nats": "nats_connz_total",
+    "redis": "redis_up",
+}
+"""What tells that a dependency is well, by its job."""
+SILENT = {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]}
 JOB = """
 apiVersion: presage.dev/v1alpha1
 kind: PredictionJob
@@ -88,8 +101,9 @@ class Monitored:
 
 @pytest.fixture(scope="module")
 def monitored(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    if prometheus_programs() is None or pushgateway_program() is None or mariadb_programs() is None:
-        lacking("no Prometheus, Pushgateway or MariaDB; tests/system-packages.sh installs them")
+    programs = (prometheus_programs(), alertmanager_program(), pushgateway_program(), mariadb_programs())
+    if None in programs:
+        lacking("no Prometheus, Alertmanager, Pushgateway or MariaDB; tests/system-packages.sh installs them")
     folder = tmp_path_factory.mktemp("monitored")
     closes = shared_data / "kraken_daily" / "Kraken_BTCUSD_d.csv"
     with ExitStack() as stack:
@@ -113,6 +127,11 @@ def monitored(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             _target("pushgateway", gateway.port),
             _target("price-exporter", stack.enter_context(_shown(prices.registry)), instance="price-exporter"),
             _target("kubelet", stack.enter_context(_shown(_kubelet_double()))),
+            _target("alertmanager", stack.enter_context(alertmanager(_made(folder / "alertmanager"), SILENT)).port),
+            *(
+                _target(job, stack.enter_context(_shown(_exporter_double(name))), namespace="presage-system")
+                for job, name in EXPORTED.items()
+            ),
         ]
         configuration = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -162,8 +181,8 @@ def _asked(*servers: Server) -> Iterator[None]:
 
 def _target(job: str, port: int, **labels: str) -> dict:
     # What is pushed says itself whose it is.
-    own = [{"targets": [f"127.0.0.1:{port}"], "labels": labels}]
-    return {"job_name": f"{job}-{port}" if job == "server" else job, "honor_labels": True, "static_configs": own}
+    own = [{"targets": [f"127.0.0.1:{port}"], "labels": {"job": job, **labels}}]
+    return {"job_name": f"{job}-{port}", "honor_labels": True, "static_configs": own}
 
 
 @contextmanager
@@ -222,6 +241,12 @@ def _kubelet_double() -> CollectorRegistry:
             registry=registry,
         )
         gauge.labels("presage-system", "data-presage-minio-0").set(value)
+    return registry
+
+
+def _exporter_double(name: str) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Gauge(name, "Of a dependency.", registry=registry).set(1)
     return registry
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from chart_case import PLATFORM, PROFILES, Scenario, containers, pod_templates
 from installs import ToolError
 
@@ -38,12 +39,15 @@ def test_without_being_wanted_there_is_none() -> None:
 
 def test_the_platforms_lakes_artefacts_and_databases_are_backed_up_to_a_volume() -> None:
     found = objects()
-    assert set(found) == {
+    (first,) = (name for name in found if name.startswith("Job presage-backup-volume-"))
+    assert set(found) - {first} == {
         "CronJob presage-backup",
         "CronJob presage-restore",
         "NetworkPolicy presage-backup",
         "PersistentVolumeClaim presage-backup",
     }
+    (claim,) = (one for one in found[first]["spec"]["template"]["spec"]["volumes"] if "persistentVolumeClaim" in one)
+    assert claim["persistentVolumeClaim"]["claimName"] == "presage-backup"
     backup = container(found, "presage-backup", "backup")
     assert backup["args"] == [
         "backup", "lakes=s3://presage/lakes", "mlflow=s3://mlflow", "--to", "/backups", "--keep", "7",
@@ -90,7 +94,7 @@ def test_backups_may_go_to_a_bucket_of_another_store() -> None:
         "--set", "backup.target.uri=s3://backups/presage,backup.target.region=eu-central-1",
         "--set", "backup.target.existingSecret=backup-store",
     )  # fmt: skip
-    assert "PersistentVolumeClaim presage-backup" not in found
+    assert {name.partition(" ")[0] for name in found} == {"CronJob", "NetworkPolicy"}
     backup = container(found, "presage-backup", "backup")
     given = variables(backup)
     assert backup["args"][3:5] == ["--to", "s3://backups/presage"]
@@ -143,6 +147,16 @@ def test_its_pods_are_restricted_and_reach_named_ports_alone() -> None:
         assert all(rule["ports"] for rule in policy["egress"])
 
 
-def test_minio_has_a_user_for_backups() -> None:
-    secrets = {one["metadata"]["name"]: one["data"] for one in STANDARD.render() if one["kind"] == "Secret"}
+def test_minio_has_a_user_for_backups_who_may_read_each_of_its_buckets() -> None:
+    objects = STANDARD.render()
+    secrets = {one["metadata"]["name"]: one["data"] for one in objects if one["kind"] == "Secret"}
     assert set(secrets["presage-backup"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    minio = yaml.safe_load((PLATFORM / "values.yaml").read_text())["minio"]
+    (user,) = (one for one in minio["users"] if one["existingSecret"].endswith("-backup"))
+    assert user["buckets"] == [one["name"] for one in minio["buckets"]]
+
+
+def test_a_store_with_tls_is_backed_up_by_it() -> None:
+    found = objects("--set", "minio.tls.enabled=true,minio.tls.existingSecret=tls,mlflow.enabled=false")
+    endpoint = variables(container(found, "presage-backup", "backup"))["AWS_ENDPOINT_URL"]
+    assert endpoint == "https://presage-minio.presage-system.svc:9000"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from conftest import lacking
 
 from presage import errors
 from presage.evaluation.scorecard import Reason
@@ -208,13 +210,44 @@ def test_a_page_names_only_tests_that_are_there(page: Path) -> None:
     assert set(named) <= defined | files
 
 
-def test_the_links_of_the_pages_lead_to_headings_that_are_there() -> None:
-    for page in (*PAGES, DOCS / "troubleshooting.md"):
-        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
-            text = (page.parent / target if target else page).read_text(encoding="utf-8")
-            heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-            anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
-            assert anchor in anchors, f"{page.name} links to {target}#{anchor}"
+def tracked_pages() -> list[Path]:
+    """Return every page of the repository."""
+    done = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lacking("no git repository to ask which pages there are")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code, where a `#` begins a comment."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    """Yield the links of a page to files and headings that are not there."""
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", prose(page)):
+        place = page.parent / target if target else page
+        if not place.exists():
+            yield target
+        elif anchor:
+            heads = re.findall(r"^#+ (.+)$", prose(place), re.MULTILINE)
+            if anchor not in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}:
+                yield f"{target}#{anchor}"
+
+
+def test_the_links_of_all_pages_lead_to_what_is_there() -> None:
+    pages = tracked_pages()
+    assert len(pages) > 50
+    assert {str(page.relative_to(ROOT)): found for page in pages if (found := list(broken_links(page)))} == {}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page\n[well](#a-page) [well](page.md#a-page) [well](https://example.com/#nowhere)\n"
+        "[gone](gone.md) [gone](#a-comment)\n```\n# a comment\n[code](gone.md)\n```\n"
+    )
+    assert list(broken_links(page)) == ["gone.md", "#a-comment"]
 
 
 def test_the_licence_of_every_image_that_a_chart_names_is_told() -> None:

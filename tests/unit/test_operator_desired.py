@@ -17,7 +17,7 @@ from presage_operator.actions import StartRun
 from presage_operator.desired.claim import lake_claim
 from presage_operator.desired.job_file import LARGEST_ANNOTATIONS, size_fault
 from presage_operator.desired.run import run_job
-from presage_operator.desired.server import server_objects
+from presage_operator.desired.server import COMPONENT, COMPONENT_LABEL, server_objects
 from presage_operator.desired.serving import kinds_and_digest, serving_objects
 from presage_operator.errors import JsonObject
 from presage_operator.settings import Settings
@@ -277,6 +277,7 @@ def test_an_inference_service_names_the_place_of_the_model(settings: Settings, u
     assert service["metadata"]["annotations"][names.RUN_LABEL] == LAKE_RUN
     predictor = service["spec"]["predictor"]
     assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["scaleTarget"]) == (0, 3, 80)
+    assert predictor["labels"] == {**names.labels("sp500"), COMPONENT_LABEL: COMPONENT}, "Prometheus finds Pods by them"
     (container,) = predictor["containers"]
     assert container["name"] == "kserve-container"
     assert {"name": "STORAGE_URI", "value": uri} in container["env"]

@@ -145,6 +145,8 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
+  # Else it would be the Service's name, which rules do not know.
+  jobLabel: app.kubernetes.io/name
   selector:
     matchLabels:
       {{- include "common.selector" . | nindent 6 }}

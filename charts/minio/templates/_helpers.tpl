@@ -97,13 +97,13 @@ mc admin policy attach store {{ $policy }} --user "$USER_{{ $index }}_ACCESS_KEY
 {{- dict "Version" "2012-10-17" "Statement" $statements | toJson }}
 {{- end }}
 
-{{/* Changes with all that the setup reads, so that another Job runs then. */}}
-{{- define "minio.setupChecksum" -}}
+{{/* Changes with the Secrets that the setup reads. */}}
+{{- define "minio.setupSecrets" -}}
 {{- $held := list (include "minio.rootChecksum" .) -}}
 {{- range .Values.users }}
 {{- $held = append $held ((lookup "v1" "Secret" $.Release.Namespace (tpl .existingSecret $)).data | default dict) }}
 {{- end }}
-{{- list (include "minio.setupPod" .) $held | toJson | sha256sum | trunc 8 }}
+{{- toJson $held }}
 {{- end }}
 
 {{- define "minio.setupPod" -}}

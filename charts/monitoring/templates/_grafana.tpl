@@ -25,8 +25,14 @@ datasources:
     jsonData:
       database: {{ $mysql.database }}
       timezone: "+00:00"
+      {{- if $mysql.authoritySecret }}
+      tlsAuthWithCACert: true
+      {{- end }}
     secureJsonData:
       password: $GRAFANA_MYSQL_PASSWORD
+      {{- if $mysql.authoritySecret }}
+      tlsCACert: $__file{/etc/grafana-mysql/ca.crt}
+      {{- end }}
   {{- end }}
 {{- end }}
 

@@ -105,15 +105,15 @@ scrape_configs:
         regex: presage;operator;http
         action: keep
       {{- include "monitoring.podLabels" . | nindent 6 }}
-  # Inference servers that the operator made.
+  # Inference servers that the operator or KServe made; KServe's have no name for the port.
   - job_name: server
     {{- include "monitoring.pods" . | nindent 4 }}
     relabel_configs:
       - source_labels:
           - __meta_kubernetes_pod_label_app_kubernetes_io_managed_by
           - __meta_kubernetes_pod_label_app_kubernetes_io_component
-          - __meta_kubernetes_pod_container_port_name
-        regex: presage-operator;server;http
+          - __meta_kubernetes_pod_container_port_number
+        regex: presage-operator;server;8080
         action: keep
       {{- include "monitoring.podLabels" . | nindent 6 }}
       - {source_labels: [__meta_kubernetes_pod_label_presage_dev_job], target_label: prediction_job}

@@ -53,15 +53,15 @@ app.kubernetes.io/component: operator
 {{- dig "leaderElection" "leaseName" (include "presage.operatorName" .) .Values.settings }}
 {{- end }}
 
-{{/* Name of a dependency's objects, as its own chart has it: (dict "context" $ "name" NAME). */}}
+{{/* Name of a dependency's objects, as its own chart has it: (dict "context" $ "name" NAME). Others are refused. */}}
 {{- define "presage.dependency" -}}
-{{- $release := .context.Release.Name }}
-{{- ternary $release (printf "%s-%s" $release .name) (contains .name $release) }}
+{{ .context.Release.Name }}-{{ .name }}
 {{- end }}
 
 {{/* Address of a dependency, whole, for the Pods that ask are in other namespaces. */}}
 {{- define "presage.address" -}}
-http://{{ include "presage.dependency" . }}.{{ .context.Release.Namespace }}.svc:{{ .port }}
+{{- $secure := index .context.Values .name | default dict | dig "tls" "enabled" false -}}
+{{ ternary "https" "http" $secure }}://{{ include "presage.dependency" . }}.{{ .context.Release.Namespace }}.svc:{{ .port }}
 {{- end }}
 
 {{- define "presage.lakeSecret" -}}
@@ -131,11 +131,50 @@ pushgateway: {{ .Values.external.pushgateway.url }}
 {{- if and .Values.monitoring.enabled .Values.external.pushgateway.url }}
 {{- fail "external.pushgateway.url: with monitoring.enabled runs push to that one; give one of the two." }}
 {{- end }}
+{{- include "presage.validateNames" . }}
+{{- include "presage.validateTls" . }}
 {{- if .Values.settings.namespaces }}
 {{- fail "settings.namespaces: give watchNamespaces in its place, so that the rights follow." }}
 {{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not (dig "leaderElection" "enabled" true .Values.settings)) }}
 {{- fail "settings.leaderElection.enabled: without election there must be one replica; set replicas: 1." }}
+{{- end }}
+{{- end }}
+
+{{/* What comes along is found by its name, in values and in settings. */}}
+{{- define "presage.validateNames" -}}
+{{- $release := .Release.Name }}
+{{- range $name := list "minio" "mysql" "mlflow" "monitoring" }}
+{{- $values := index $.Values $name }}
+{{- if $values.enabled }}
+{{- $own := or $values.nameOverride $values.fullnameOverride }}
+{{- if or $own (contains $name $release) (gt (len $release) 35) }}
+{{- $found := ternary "<part>" $name (eq $name "monitoring") }}
+{{- fail (printf "%s: others find it by the name %s-%s; give it no other name, and the release one of 35 characters at most without %q in it." $name $release $found $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.monitoring.enabled .Values.nameOverride }}
+{{- fail "nameOverride: Prometheus finds the operator by the chart's own name; leave it empty, or set fullnameOverride." }}
+{{- end }}
+{{- end }}
+
+{{/* Of addresses in values nothing can be computed. */}}
+{{- define "presage.validateTls" -}}
+{{- $mlflow := .Values.mlflow }}
+{{- $mysql := include "presage.dependency" (dict "context" . "name" "mysql") }}
+{{- $minio := include "presage.dependency" (dict "context" . "name" "minio") }}
+{{- if and .Values.mysql.enabled .Values.mysql.tls.enabled }}
+{{- if and $mlflow.enabled (eq $mlflow.database.type "mysql") (eq (tpl $mlflow.database.host . | splitList "." | first) $mysql) (not $mlflow.database.authoritySecret) }}
+{{- fail "mlflow.database.authoritySecret: with mysql.tls.enabled name the Secret with the ca.crt that MySQL's certificate is verified by." }}
+{{- end }}
+{{- $source := dig "grafana" "mysql" dict .Values.monitoring }}
+{{- if and .Values.monitoring.enabled .Values.monitoring.grafana.enabled (eq (tpl $source.host . | splitList "." | first) $mysql) (not $source.authoritySecret) }}
+{{- fail "monitoring.grafana.mysql.authoritySecret: with mysql.tls.enabled name the Secret with the ca.crt that MySQL's certificate is verified by." }}
+{{- end }}
+{{- end }}
+{{- if and .Values.minio.enabled .Values.minio.tls.enabled $mlflow.enabled (regexMatch (printf "^http://%s[.:]" $minio) (tpl $mlflow.artifacts.endpoint .)) }}
+{{- fail (printf "mlflow.artifacts.endpoint: with minio.tls.enabled it is https://%s:9000; MLflow trusts an authority of yours by AWS_CA_BUNDLE in mlflow.extraEnv." $minio) }}
 {{- end }}
 {{- end }}
 

@@ -9,7 +9,7 @@ from presage.spec.job import PredictionJob
 from presage_operator.desired.lake import model_uri
 from presage_operator.desired.metadata import marked, metadata
 from presage_operator.desired.pod import environment, pod_settings, scratch_mount, scratch_volume
-from presage_operator.desired.server import PORT, probe, server_container
+from presage_operator.desired.server import COMPONENT, COMPONENT_LABEL, PORT, probe, server_container
 from presage_operator.errors import JsonObject
 from presage_operator.names import RUN_LABEL, labels
 from presage_operator.settings import Settings
@@ -32,10 +32,13 @@ def inference_service(job: PredictionJob, *, uid: str, run: str, settings: Setti
 
     The security context is the container's alone: Knative, which KServe may run on, takes no other by default.
     """
-    head = metadata(job, job.metadata.name, uid=uid, labels=labels(job.metadata.name), annotations={RUN_LABEL: run})
+    own = labels(job.metadata.name)
+    head = metadata(job, job.metadata.name, uid=uid, labels=own, annotations={RUN_LABEL: run})
     replicas = job.spec.serving.replicas
     pod = pod_settings(settings)
     predictor = kserve.V1beta1PredictorSpec(
+        # By these Prometheus finds its Pods, as it finds those of a Deployment.
+        labels={**own, COMPONENT_LABEL: COMPONENT},
         min_replicas=replicas.min,
         max_replicas=replicas.max,
         # Without a metric the target is a share of the CPU in KServe's raw mode, and requests at a time on Knative.
