@@ -265,6 +265,8 @@ def test_models_are_in_mlflow_with_their_artefacts_in_minio(
 def require_tracked(platform: Platform, finished: Mapping[str, dict], folder: Path) -> None:
     import mlflow
 
+    # Else the server names MinIO's own address, which is the cluster's.
+    os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = "false"
     client = mlflow.MlflowClient(f"http://{platform.address('presage-mlflow', 5000)}")
     version = client.get_model_version_by_alias("default.quickstart", "champion")
     names = {one.path for one in client.list_artifacts(version.run_id)}
