@@ -15,7 +15,7 @@ import pytest
 from cluster.binaries import BuildError, binaries
 from cluster.images import IMAGES, build_images
 from cluster.images import lacking_tools as lacking_for_images
-from cluster.installation import CHART, SYSTEM
+from cluster.installation import CHART, MEASURED, SYSTEM
 from cluster.installation import IMAGES as CHART_IMAGES
 from cluster.node import lacking_tools as lacking_for_node
 from cluster.node import running_node
@@ -32,6 +32,12 @@ def pytest_report_header() -> str:
     if given := os.environ.get("KUBECONFIG"):
         return f"cluster: of {given}, which must have the images {', '.join(image.name for image in IMAGES)}"
     return "cluster: a node of this machine"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    for line in MEASURED:
+        terminalreporter.write_line(line)
 
 
 @dataclass(frozen=True)

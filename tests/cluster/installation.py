@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 CHART = str(ROOT / "charts" / "presage")
 QUICKSTART = ROOT / "manifests" / "examples" / "quickstart.yaml"
 SYSTEM = "presage-system"
+MEASURED: list[str] = []
+"""What tests measured, as lines; they stand at the end of the output."""
 IMAGES = ("--set", "image.tag=test,steps.image.tag=test,server.image.tag=test")
 
 

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import json
 import os
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ import pytest
 import yaml
 from cluster import layout
 from cluster.conftest import Cluster
-from cluster.installation import CHART, IMAGES, SYSTEM, status, within
+from cluster.installation import CHART, IMAGES, MEASURED, SYSTEM, status, within
 from cluster.platform_image import PLATFORM
 from cluster.platform_jobs import DATA_BUCKET, MACRO, Expected, jobs, macro_rows, objects
 from cluster.test_quickstart import predictions
@@ -161,7 +160,7 @@ def platform(
     start = time.monotonic()
     here.install()
     seconds = time.monotonic() - start
-    sys.stderr.write(f"\nprofile standard with Kafka, NATS and Redis: ready after {seconds:.0f} s\n")
+    MEASURED.append(f"profile standard with Kafka, NATS and Redis: ready after {seconds:.0f} s")
     yield here
     installed.kubectl("delete", "pj", "--all", "-n", "default", "--timeout=120s")
     again = ("upgrade", "--install", "presage", CHART, "-n", SYSTEM, "--reset-values", *IMAGES)
@@ -270,9 +269,9 @@ def require_tracked(platform: Platform, finished: Mapping[str, dict], folder: Pa
     client = mlflow.MlflowClient(f"http://{platform.address('presage-mlflow', 5000)}")
     version = client.get_model_version_by_alias("default.quickstart", "champion")
     names = {one.path for one in client.list_artifacts(version.run_id)}
-    assert {"scorecard.json", "report.html"} <= names
-    client.download_artifacts(version.run_id, "scorecard.json", str(folder))
-    held = json.loads((folder / "scorecard.json").read_text())
+    assert {"scorecard.json", "summary.json", "report.html"} <= names
+    client.download_artifacts(version.run_id, "summary.json", str(folder))
+    held = json.loads((folder / "summary.json").read_text())
     assert held["digest"] == finished["quickstart"]["scorecard"]["digest"]
 
 
@@ -382,7 +381,7 @@ def test_every_pod_is_killed_and_nothing_is_lost(
     for place in (("-n", SYSTEM, "-l", _PODS), ("-n", "default", "-l", "presage.dev/job")):
         platform.cluster.kubectl("delete", "pods", *place, "--grace-period=0", "--force")
     within(300, lambda: all_ready(platform), lambda: platform.cluster.kubectl("get", "pods", "-A"))
-    sys.stderr.write(f"\nevery Pod killed: all ready again after {time.time() - killed:.0f} s\n")
+    MEASURED.append(f"every Pod killed: all ready again after {time.time() - killed:.0f} s")
     require_written(platform)
     require_tracked(platform, finished, tmp_path)
     require_served(platform, finished)
@@ -442,4 +441,4 @@ def test_the_minimal_profile_is_ready_at_once(platform: Platform, finished: Mapp
     start = time.monotonic()
     minimal = ("install", "presage", CHART, "-n", SYSTEM, *IMAGES, "--values", f"{CHART}/profiles/minimal.yaml")
     platform.cluster.helm(*minimal, "--wait", "--timeout", "3m")
-    sys.stderr.write(f"\nprofile minimal: ready after {time.monotonic() - start:.0f} s\n")
+    MEASURED.append(f"profile minimal: ready after {time.monotonic() - start:.0f} s")
