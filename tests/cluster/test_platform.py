@@ -377,6 +377,7 @@ def test_every_pod_is_killed_and_nothing_is_lost(
 ) -> None:
     within(180, lambda: all_ready(platform), lambda: platform.cluster.kubectl("get", "pods", "-A"))
     write(platform)
+    within(60, lambda: bool(query(platform, "presage_run_info")), lambda: "no run's metrics are scraped")
     killed = time.time()
     for place in (("-n", SYSTEM, "-l", _PODS), ("-n", "default", "-l", "presage.dev/job")):
         platform.cluster.kubectl("delete", "pods", *place, "--grace-period=0", "--force")
@@ -385,7 +386,7 @@ def test_every_pod_is_killed_and_nothing_is_lost(
     require_written(platform)
     require_tracked(platform, finished, tmp_path)
     require_served(platform, finished)
-    past = platform.ask("presage-prometheus", 9090, f"/api/v1/query?query=presage_run_info&time={killed - 10:.0f}")
+    past = platform.ask("presage-prometheus", 9090, f"/api/v1/query?query=presage_run_info&time={killed:.0f}")
     assert past["data"]["result"]
     now = {name: status(platform.cluster, "default", name)["scorecard"] for name in finished}
     assert now == {name: one["scorecard"] for name, one in finished.items()}
