@@ -137,7 +137,9 @@ def test_the_predictor_is_a_pod_of_the_restricted_profile(api: client.ApiClient,
     settings = Settings.model_validate({"images": {"pullSecrets": ["registry"]}})
     predictor = service(settings=settings)["spec"]["predictor"]
     spec = {
-        name: value for name, value in predictor.items() if name not in {"minReplicas", "maxReplicas", "scaleTarget"}
+        name: value
+        for name, value in predictor.items()
+        if name not in {"labels", "minReplicas", "maxReplicas", "scaleTarget"}
     }
     held = client.CoreV1Api(api).create_namespaced_pod(
         NAMESPACE, {"metadata": {"name": "predictor"}, "spec": spec}, field_validation="Strict"

@@ -21,6 +21,7 @@ _ANY_LIST = {"type": "array", "items": _ANY}
 _PREDICTOR = {
     "type": "object",
     "properties": {
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "minReplicas": {"type": "integer"},
         "maxReplicas": {"type": "integer"},
         "scaleTarget": {"type": "integer"},
