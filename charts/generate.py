@@ -21,6 +21,7 @@ import yaml
 from pydantic import JsonValue
 
 from presage.spec.crd import GROUP, PLURAL
+from presage.spec.generate import write_or_check
 from presage_operator.settings import Settings
 
 JsonObject = dict[str, JsonValue]
@@ -199,19 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file differs")
     parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
     options = parser.parse_args(arguments)
-    stale = 0
-    for name, text in generated_files(options.root).items():
-        path = options.root / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if options.check:
-            sys.stderr.write(f"{name} is not what it is made from: run `make generate`\n")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            sys.stdout.write(f"wrote {name}\n")
-    return 1 if options.check and stale else 0
+    return write_or_check(generated_files(options.root), options.root, check=options.check)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 import yaml
 from pydantic import JsonValue
 
+from presage.spec.generate import write_or_check
+
 JsonObject = dict[str, JsonValue]
 
 ROOT = Path(__file__).parents[1]
@@ -105,23 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="root of the repository")
     parser.add_argument("--helm", default=shutil.which("helm") or "helm", help="the program; default: that of PATH")
     options = parser.parse_args(arguments)
-    stale = 0
     try:
         files = generated_files(options.root, options.helm)
     except RenderError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    for name, text in files.items():
-        path = options.root / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if options.check:
-            sys.stderr.write(f"{name} is not what it is made from: run `make generate`\n")
-        else:
-            path.write_text(text, encoding="utf-8")
-            sys.stdout.write(f"wrote {name}\n")
-    return 1 if options.check and stale else 0
+    return write_or_check(files, options.root, check=options.check)
 
 
 if __name__ == "__main__":

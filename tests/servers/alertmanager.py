@@ -7,41 +7,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
+from servers.http import HttpServer
 from servers.ports import free_port, stop, wait_until
 
 # Debian gives it another name, so that it is nobody else's.
 _PROGRAMS = ("prometheus-alertmanager", "alertmanager")
 
 
-@dataclass(frozen=True)
-class Alertmanager:
-    """A running server.
-
-    Attributes:
-        port: Where it listens on 127.0.0.1.
-        process: The server.
-    """
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-        return f"127.0.0.1:{self.port}"
-
-    def is_ready(self) -> bool:
-        """Return whether it answers."""
-        try:
-            with urlopen(f"http://{self.address}/-/ready", timeout=10) as answer:
-                return answer.status == 200
-        except (URLError, ConnectionError):
-            return False
+class Alertmanager(HttpServer):
+    """A running server."""
 
 
 def alertmanager_program() -> str | None:

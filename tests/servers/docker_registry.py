@@ -11,13 +11,13 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import yaml
+from servers.http import HttpServer
 from servers.ports import free_port, stop, wait_until
 
 PROGRAM = "docker-registry"
@@ -32,22 +32,10 @@ _ACCEPTED = (
 )
 
 
-@dataclass(frozen=True)
-class DockerRegistry:
-    """A running registry.
+class DockerRegistry(HttpServer):
+    """A running registry; references name it by its address."""
 
-    Attributes:
-        port: Where it listens on 127.0.0.1.
-        process: The server.
-    """
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def address(self) -> str:
-        """How references name it."""
-        return f"127.0.0.1:{self.port}"
+    ready_path = "/v2/"
 
     def digest(self, repository: str, tag: str) -> str | None:
         """Return the digest that it tells of an image; None where it has none."""
@@ -63,14 +51,6 @@ class DockerRegistry:
             if error.code == 404:
                 return None
             raise
-
-    def is_ready(self) -> bool:
-        """Return whether it answers."""
-        try:
-            with urlopen(f"http://{self.address}/v2/", timeout=5):
-                return True
-        except (URLError, ConnectionError):
-            return False
 
 
 @contextmanager

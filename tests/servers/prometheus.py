@@ -8,34 +8,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from servers.http import HttpServer
 from servers.ports import free_port, stop, wait_until
 
 _PATIENCE = 60.0
 _RETENTION = "100d"
 
 
-@dataclass(frozen=True)
-class Prometheus:
-    """A running server.
-
-    Attributes:
-        port: Where it listens on 127.0.0.1.
-        process: The server.
-    """
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+class Prometheus(HttpServer):
+    """A running server."""
 
     def query(self, expression: str) -> list[dict]:
         """Return the samples that an expression gives now; raises AssertionError for a wrong one."""
@@ -56,14 +42,6 @@ class Prometheus:
             assert time.monotonic() < deadline, f"there is nothing of {expression}"
             time.sleep(0.2)
         return found
-
-    def is_ready(self) -> bool:
-        """Return whether it answers."""
-        try:
-            with urlopen(f"{self.url}/-/ready", timeout=10) as answer:
-                return answer.status == 200
-        except (URLError, ConnectionError):
-            return False
 
     def _ask(self, what: str, **words: str):
         try:

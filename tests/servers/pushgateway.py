@@ -6,33 +6,18 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
+from servers.http import HttpServer
 from servers.ports import free_port, stop, wait_until
 
 PROGRAM = "prometheus-pushgateway"
 
 
-@dataclass(frozen=True)
-class Pushgateway:
-    """A running gateway.
-
-    Attributes:
-        port: Where it listens on 127.0.0.1.
-        process: The server.
-    """
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+class Pushgateway(HttpServer):
+    """A running gateway."""
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Return what it exposes of Presage, as Prometheus' own parser reads it: values by name and labels."""
@@ -52,13 +37,6 @@ class Pushgateway:
     def wipe(self) -> None:
         """Forget everything."""
         self._ask("PUT", "/api/v1/admin/wipe")
-
-    def is_ready(self) -> bool:
-        """Return whether it answers."""
-        try:
-            return bool(self._ask("GET", "/-/ready"))
-        except (URLError, ConnectionError):
-            return False
 
     def _ask(self, method: str, path: str) -> bytes:
         with urlopen(Request(self.url + path, method=method), timeout=10) as answer:

@@ -37,6 +37,32 @@ def generated_files() -> Mapping[str, str]:
     }
 
 
+def write_or_check(files: Mapping[Path, str], root: Path, *, check: bool) -> int:
+    """Write generated files below a root, or name those that differ from what they are made from.
+
+    Args:
+        files: Their texts by their paths below the root.
+        root: The root.
+        check: Whether nothing is written.
+
+    Returns:
+        The exit code: 1 where a checked file differs.
+    """
+    stale = 0
+    for name, text in files.items():
+        path = root / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        if check:
+            sys.stderr.write(f"{name} is not what it is made from: run `make generate`\n")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"wrote {name}\n")
+    return 1 if check and stale else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the generated files; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m presage.spec.generate", description=__doc__)
